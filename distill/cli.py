@@ -1,0 +1,230 @@
+"""Command lines made from dataclasses: field = flag = help text, read and checked in one place.
+
+A field is declared with `option(default, help, parse)`. `parse` turns the text of the flag into the
+value and raises ValueError with what is allowed; the same function checks values that come from Python
+or from a YAML file, so a setting is valid wherever it came from.
+"""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+
+import yaml
+
+
+class Settings(Protocol):
+    """Any dataclass whose fields were declared with `option`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+Parse = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """What a flag needs to know about its field."""
+
+    help: str
+    parse: Parse
+    positional: bool
+
+
+def option(default: Any, help: str, parse: Parse, *, positional: bool = False) -> Any:  # noqa: A002 (argparse's own word for it)
+    """Declare a setting; `default` of None means "decided at run time, as the help says"."""
+    return field(default=default, metadata={"info": FieldInfo(help, parse, positional)})
+
+
+def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
+    """Make a parser for a finite number that passes `test`; `allowed` describes it in errors."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(allowed) from None
+        if not math.isfinite(value) or not test(value):
+            raise ValueError(allowed)
+        return value
+
+    return parse
+
+
+positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
+nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
+positive = number(float, "a number above 0", lambda x: x > 0)
+nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)
+fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+
+MAX_STEPS = 10**12
+
+
+def steps(text: str) -> int:
+    """Read a number of steps, as `10000000` or `1e7`."""
+    allowed = f"a whole number of steps from 1 to {MAX_STEPS:.0e}, such as 200000 or 2e5"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if not 1 <= value <= MAX_STEPS or value != int(value):
+        raise ValueError(allowed)
+    return int(value)
+
+
+def flag(text: str) -> bool:
+    """Read a truth value as Python and YAML write it."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+def one_of(*names: str) -> Parse:
+    """Make a parser that accepts only these words."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return text
+
+    return parse
+
+
+def info_of(f: "Field[Any]") -> FieldInfo:
+    """Return what `option` recorded."""
+    return f.metadata["info"]
+
+
+def check(cfg: Settings) -> None:
+    """Validate every field of a config; call it from `__post_init__`.
+
+    Raises:
+        ValueError: naming the setting, the value and what is allowed.
+    """
+    for f in fields(cfg):
+        value = getattr(cfg, f.name)
+        if value is not None:
+            _parse_value(f, str(value))
+
+
+def _parse_value(f: "Field[Any]", text: str) -> Any:
+    try:
+        return info_of(f).parse(text)
+    except ValueError as error:
+        raise ValueError(f"--{f.name} must be {error}, got {text!r}") from None
+
+
+def to_yaml(cfg: Settings) -> dict[str, Any]:
+    """Return the settings as plain values that `yaml.safe_dump` writes and `from_mapping` reads."""
+    plain = (bool, int, float, str, type(None))
+    values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
+    return {k: v if type(v) in plain else str(v) for k, v in values.items()}
+
+
+def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -> SettingsT:
+    """Build a config from plain values, as read from YAML.
+
+    Raises:
+        ValueError: for a name that is no setting, or a value that is not allowed.
+    """
+    known = {f.name: f for f in fields(cls)}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"{origin} holds settings that do not exist: {', '.join(map(str, unknown))}")
+    parsed = {k: None if v is None else _parse_value(known[k], str(v)) for k, v in values.items()}
+    return cls(**parsed)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not YAML or not a mapping.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"{path} is not valid YAML") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold settings as `name: value` lines")
+    return values
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
+    info, default = info_of(f), f.default
+    text = info.help.replace("%", "%%") + ("" if default is None or default is MISSING else f" (default: {default})")
+    if info.positional:
+        parser.add_argument(f.name, nargs="?", default=None, help=text)
+    elif info.parse is flag:
+        action = argparse.BooleanOptionalAction
+        parser.add_argument(f"--{f.name}", action=action, default=None, help=text)
+    else:
+        parser.add_argument(f"--{f.name}", metavar=f.name.upper(), default=None, help=text)
+
+
+def parse_settings(cls: type[SettingsT], description: str, argv: Sequence[str] | None = None) -> SettingsT:
+    """Read a command line; flags override `--config FILE`, which overrides the defaults.
+
+    Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
+    """
+    parser = _Parser(description=description, allow_abbrev=False)
+    for f in fields(cls):
+        _add_flag(parser, f)
+    if any(f.name == "config" for f in fields(cls)) is False:
+        parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
+    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
+    try:
+        config_file = given.pop("config", None)
+        values = read_yaml(Path(config_file)) if config_file else {}
+        settings = values.get("settings", values)  # a run's own config.yaml keeps them under this key
+        return from_mapping(cls, {**settings, **given}, origin=str(config_file))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def given_flags(argv: Sequence[str]) -> set[str]:
+    """Return the names of the flags on a command line, for commands where some exclude others."""
+    return {word[2:].split("=")[0] for word in argv if word.startswith("--")}
+
+
+class Diverged(Exception):
+    """Training produced a number that is not finite."""
+
+
+def run_command(main: Callable[[], None]) -> NoReturn:
+    """Run a command; turn the errors a user can cause into one line on standard error.
+
+    Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        _fail(error, 2)
+    except (OSError, Diverged) as error:
+        _fail(error, 1)
+    sys.exit(0)
+
+
+def _fail(error: BaseException, status: int) -> NoReturn:
+    message = " ".join(str(error).split())
+    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
+    sys.exit(status)
+
+
+def replace(cfg: SettingsT, **changes: Any) -> SettingsT:
+    """Return a copy with some settings changed, validated again."""
+    return dataclasses.replace(cfg, **changes)  # pyright: ignore[reportArgumentType] (Settings is a dataclass by its protocol)

@@ -1,0 +1,63 @@
+"""The machine under the program: device, precision, threads, and the C allocator."""
+
+import ctypes
+import os
+import platform
+import sys
+
+import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`; `auto` takes CUDA if there is one, else the CPU.
+
+    Raises:
+        ValueError: if the device is not there.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if present["cuda"] else "cpu")
+    if not present[name]:
+        there = ", ".join(k for k, v in present.items() if v)
+        raise ValueError(f"--device {name} is not available here; there is: {there}")
+    return torch.device(name)
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 itself; emulated, it is slower than float32."""
+    if device.type == "cpu":
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the type that convolutions compute in; heads, losses and optimizer stay float32."""
+    if name == "auto":
+        name = "bfloat16" if has_native_bfloat16(device) else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def prepare_process(n_threads: int | None) -> None:
+    """Set the number of torch threads and keep large blocks of memory in the process.
+
+    glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again when
+    the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3) keeps the
+    pages. Linux with glibc only; elsewhere it does nothing.
+    """
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-1, 1 << 30)
+        libc.mallopt(-3, 1 << 30)
+
+
+def describe_machine() -> str:
+    """Name the processor, the cores this process may use, and the GPU if there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{cpu}, {cores} cores{gpu}, torch {torch.__version__}"

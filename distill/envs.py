@@ -1,0 +1,146 @@
+"""Atari games: the one place where they are built, vectorized and preprocessed.
+
+ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 grey, frame skip 4, the
+maximum of the last two frames, four frames stacked, up to 30 no-ops at the start of a game. This module
+adds what it lacks: sticky actions taken from the environment's id, lost lives that end an episode for the
+learner without resetting the game, FIRE after a lost life, clipped rewards beside raw whole-game scores.
+"""
+
+import difflib
+
+import ale_py
+import gymnasium
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv
+from gymnasium.vector import AutoresetMode
+
+from distill.types import ByteArray, Game, IntArray, Step
+
+FRAME_SKIP = 4
+EVALUATION_SEEDS = 2**30  # evaluation's games are seeded from here on, training's below: they never meet
+NOOP_MAX = 30
+
+gymnasium.register_envs(ale_py)
+
+
+def known_env_ids() -> list[str]:
+    """Return every id that `make_atari` accepts."""
+    return [env_id for env_id in gymnasium.registry if _is_atari(env_id)]
+
+
+def _is_atari(env_id: str) -> bool:
+    return env_id.endswith(("NoFrameskip-v0", "NoFrameskip-v4")) or (env_id.startswith("ALE/") and env_id.endswith("-v5"))
+
+
+def check_env_id(env_id: str) -> str:
+    """Return the id if there is such a game.
+
+    Raises:
+        ValueError: otherwise, naming the closest ids there are.
+    """
+    known = known_env_ids()
+    if env_id in known:
+        return env_id
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(env_id.lower(), by_lower, n=3, cutoff=0.3)
+    hint = ", ".join(by_lower[name] for name in close) or "PongNoFrameskip-v4"
+    forms = "{Game}NoFrameskip-v0, {Game}NoFrameskip-v4 or ALE/{Game}-v5"
+    raise ValueError(f"--env must be {forms}, got {env_id!r}; the closest are {hint}")
+
+
+def sticky_probability(env_id: str) -> float:
+    """Return the probability with which the id's emulator repeats the last action (0.25 or 0)."""
+    return float(gymnasium.spec(check_env_id(env_id)).kwargs["repeat_action_probability"])
+
+
+class AtariEnvs:
+    """N games of one id; implements the Envs protocol."""
+
+    def __init__(self, emulator: AtariVectorEnv, *, seed: int, training: bool) -> None:
+        self.n_envs: int = emulator.num_envs
+        self.n_actions = len(emulator.ale.get_action_set())
+        self._emulator, self._seed, self._training = emulator, seed, training
+        meanings = [action.name for action in emulator.ale.get_action_set()]
+        self._needs_fire = len(meanings) > 2 and meanings[1] == "FIRE"
+
+    def reset(self) -> ByteArray:
+        """Start N new games; returns obs (N, S, 84, 84)."""
+        obs, info = self._emulator.reset(seed=self._seed)
+        self._lives = np.asarray(info["lives"])
+        self._score = np.zeros(self.n_envs)
+        self._length = np.zeros(self.n_envs, np.int64)
+        self._must_fire = np.zeros(self.n_envs, bool)
+        return obs
+
+    def step(self, actions: IntArray) -> Step:
+        """Play `actions` (N,); where a life was just lost and the game waits for FIRE, play FIRE instead."""
+        action = np.where(self._must_fire, 1, actions)
+        obs, reward, terminated, truncated, info = self._emulator.step(action)
+        game_over = terminated | truncated
+        # `lives` already describes the next game where one ended, so compare only where none did.
+        lost_life = (info["lives"] < self._lives) & ~game_over
+        self._lives = np.asarray(info["lives"])
+        self._must_fire = lost_life & self._needs_fire
+        self._score += reward
+        self._length += 1
+        return Step(
+            obs=obs,
+            action=action,
+            reward=(np.sign(reward) if self._training else reward).astype(np.float32),
+            done=game_over | lost_life if self._training else game_over,
+            game_over=game_over,
+            truncated=truncated,
+            final_obs=info["final_obs"] if game_over.any() else None,
+            games=self._finish(game_over),
+        )
+
+    def _finish(self, game_over: np.ndarray) -> list[Game]:
+        ended = np.flatnonzero(game_over)
+        games = [Game(int(i), float(self._score[i]), int(self._length[i])) for i in ended]
+        self._score[ended] = 0
+        self._length[ended] = 0
+        return games
+
+    def close(self) -> None:
+        """Stop the emulator's threads."""
+        self._emulator.close()
+
+
+def make_atari(
+    env_id: str, n_envs: int, *, seed: int, training: bool, n_threads: int | None = None, n_stack: int = 4
+) -> AtariEnvs:  # fmt: skip
+    """Build N parallel games.
+
+    Args:
+        env_id: `{Game}NoFrameskip-v0` (sticky actions 0.25), `{Game}NoFrameskip-v4` (none) or
+            `ALE/{Game}-v5` (0.25). All are played at one frame skip of 4.
+        n_envs: games in parallel.
+        seed: the i-th game starts from `seed + i`, in evaluation from `EVALUATION_SEEDS + seed + i`.
+        training: clip rewards to their sign and report a lost life as `done`; otherwise whole games and
+            raw rewards.
+        n_threads: emulator threads; None means one per core. The games do not depend on it.
+        n_stack: frames in an observation.
+
+    Raises:
+        ValueError: for an unknown id, naming the closest ones.
+    """
+    kwargs = gymnasium.spec(check_env_id(env_id)).kwargs
+    shared_metadata = dict(AtariVectorEnv.metadata)
+    emulator = AtariVectorEnv(
+        kwargs["game"],
+        n_envs,
+        num_threads=n_threads or 0,
+        max_num_frames_per_episode=kwargs["max_num_frames_per_episode"],
+        repeat_action_probability=sticky_probability(env_id),
+        stack_num=n_stack,
+        frameskip=FRAME_SKIP,
+        noop_max=NOOP_MAX,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        reward_clipping=False,
+    )
+    # One dict serves all instances of the class: give ours its own, and leave the shared one as it was.
+    emulator.metadata = dict(emulator.metadata)
+    AtariVectorEnv.metadata.clear()
+    AtariVectorEnv.metadata.update(shared_metadata)
+    first_seed = seed % EVALUATION_SEEDS + (0 if training else EVALUATION_SEEDS)
+    return AtariEnvs(emulator, seed=first_seed, training=training)

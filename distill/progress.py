@@ -1,0 +1,69 @@
+"""Progress of long work: a bar on a terminal, a line every half minute elsewhere; and polite interruption."""
+
+import signal
+import sys
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+LINE_SECONDS = 30.0
+
+
+class Progress:
+    """Shows how far `total` units of work have come, on standard error."""
+
+    def __init__(self, total: int, *, done: int = 0, unit: str = "step", title: str = "") -> None:
+        self._bar = tqdm(total=total, initial=done, unit=unit, desc=title or None, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self._total, self._done, self._unit, self._title = total, done, unit, title
+        self._started = self._last_line = time.monotonic()
+        self._done_at_start = done
+
+    def update(self, n: int, note: str = "") -> None:
+        """Count `n` more units; `note` says in a few words how it goes."""
+        self._done += n
+        if not self._bar.disable:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(n)
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(self._line(note))
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the bar."""
+        self._bar.write(text, file=sys.stderr)
+
+    def _line(self, note: str) -> str:
+        rate = (self._done - self._done_at_start) / (time.monotonic() - self._started)
+        left_seconds = (self._total - self._done) / rate if rate else float("inf")
+        title = f"{self._title}: " if self._title else ""
+        return f"{title}{self._done:,} of {self._total:,} {self._unit}s, {rate:,.0f}/s, {left_seconds / 60:,.0f} min left {note}".rstrip()
+
+    def close(self) -> None:
+        """Finish the bar."""
+        self._bar.close()
+
+
+class Interruption:
+    """Turns the first Ctrl-C (or SIGTERM) into a request that the work stop at its next safe place.
+
+    The second one interrupts at once, as ever.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __enter__(self) -> Self:
+        self._previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        sys.stderr.write("\nstopping at the next safe place; once more to stop at once\n")

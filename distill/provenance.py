@@ -1,0 +1,33 @@
+"""Where a result came from: commit, versions, machine."""
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distill.device import describe_machine
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
+
+
+def _git(*args: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def provenance() -> dict[str, Any]:
+    """Return commit, whether the tree differed from it, versions and machine, as plain values.
+
+    The commit is None where the program is not in a git checkout.
+    """
+    status = _git("status", "--porcelain")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "versions": {name: version(name) for name in PACKAGES},
+        "machine": describe_machine(),
+    }

@@ -1,0 +1,58 @@
+"""Values that change over a run, and things that are due every so often."""
+
+from typing import NamedTuple
+
+
+class LinearSchedule(NamedTuple):
+    """A straight line from `start` to `end` over the first `fraction` of a run, constant after it."""
+
+    start: float
+    end: float
+    fraction: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> "LinearSchedule":
+        """Read `START`, `START:END` or `START:END:FRACTION`.
+
+        Raises:
+            ValueError: if the text has another form, a value is not finite and non-negative, or the
+                fraction is outside (0, 1].
+        """
+        parts = [float(part) for part in text.split(":")]
+        if not 1 <= len(parts) <= 3 or not all(0 <= part < float("inf") for part in parts):
+            raise ValueError("START[:END[:FRACTION]] of non-negative numbers")
+        start, end, fraction = [*parts, *(parts[:1] if len(parts) == 1 else []), 1.0][:3]
+        if not 0 < fraction <= 1:
+            raise ValueError("START[:END[:FRACTION]] with FRACTION in (0, 1]")
+        return cls(start, end, fraction)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether the value is 0 throughout, so that what it weighs need not be computed."""
+        return self.start == 0 and self.end == 0
+
+    def __call__(self, progress: float) -> float:
+        """Return the value when `progress` (0 to 1) of the run is done."""
+        return self.start + (self.end - self.start) * min(1.0, progress / self.fraction)
+
+    def __str__(self) -> str:
+        if self.start == self.end:
+            return f"{self.start:g}"
+        return f"{self.start:g}:{self.end:g}" + (f":{self.fraction:g}" if self.fraction != 1 else "")
+
+
+class Every:
+    """Tells when a multiple of `period_steps` was reached or crossed since the last time it was asked.
+
+    Testing `step % period == 0` would miss whenever the stride does not divide the period.
+    """
+
+    def __init__(self, period_steps: int, step: int = 0) -> None:
+        self.period_steps = period_steps
+        self._n_periods = step // period_steps
+
+    def __call__(self, step: int) -> bool:
+        n_periods = step // self.period_steps
+        crossed = n_periods > self._n_periods
+        self._n_periods = n_periods
+        return crossed

@@ -1,0 +1,132 @@
+"""One folder a run: config.yaml, TensorBoard events and metrics.csv, the latter two from one call."""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from distill.cli import Settings, read_yaml, to_yaml
+from distill.files import write_text
+from distill.provenance import provenance
+
+CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
+
+TAGS = {
+    "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
+    "rollout/ep_len_mean": "their mean length in agent steps",
+    "time/fps": "agent steps a second since the command started",
+    "train/learning_rate": "the optimizer's step size",
+    "train/entropy_loss": "teacher: minus the mean entropy of its policy",
+    "train/policy_gradient_loss": "teacher: PPO's clipped loss",
+    "train/value_loss": "teacher: mean squared error of the value estimate",
+    "train/approx_kl": "teacher: estimated KL divergence between the policies before and after an update",
+    "train/clip_fraction": "teacher: share of samples whose probability ratio was clipped",
+    "train/loss": "teacher: loss of the last minibatch",
+    "train/explained_variance": "teacher: share of the returns' variance that the value estimate explains",
+    "train/clip_range": "teacher: PPO's clipping range",
+}
+
+
+def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
+    """Make the folder of a new run and write config.yaml: settings, command line, commit, versions, machine.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileExistsError: if there is such a folder; a run's folder is never used twice.
+    """
+    if run_dir.exists():
+        raise FileExistsError(f"--run_dir {run_dir} exists; name a new folder, or continue that run with --resume {run_dir}")
+    try:
+        run_dir.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"settings": to_yaml(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
+    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+    return record
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """Return what `create_run` wrote.
+
+    Raises:
+        FileNotFoundError: if the folder is not a run.
+        ValueError: if its config.yaml is damaged.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"--resume {run_dir} is not a run folder: it has no config.yaml")
+    record = read_yaml(path)
+    if not isinstance(record.get("settings"), dict):
+        raise ValueError(f"{path} holds no settings of a run")
+    return record
+
+
+class Tracker:
+    """Writes scalars to TensorBoard and metrics.csv; use it as a `with` block.
+
+    Args:
+        run_dir: folder of the run.
+        resume_step: step of the checkpoint that the run continues from; what was logged after it is dropped,
+            so that no stretch of a curve is there twice.
+    """
+
+    def __init__(self, run_dir: Path, *, resume_step: int | None = None) -> None:
+        self._csv_path = run_dir / "metrics.csv"
+        self._wall_seconds = 0.0
+        if resume_step is not None:
+            self._drop_rows_after(resume_step)
+        self._file = self._csv_path.open("a", newline="")
+        self._csv = csv.writer(self._file)
+        if self._csv_path.stat().st_size == 0:
+            self._csv.writerow(CSV_COLUMNS)
+        self.writer = SummaryWriter(str(run_dir), purge_step=None if resume_step is None else resume_step + 1)
+        self._started = time.monotonic()
+
+    def _drop_rows_after(self, step: int) -> None:
+        if not self._csv_path.is_file():
+            return
+        rows = [row for row in csv.reader(self._csv_path.open(newline="")) if len(row) == len(CSV_COLUMNS)]
+        kept = [row for row in rows[1:] if int(row[0]) <= step]
+        self._wall_seconds = float(kept[-1][1]) if kept else 0.0
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([CSV_COLUMNS, *kept])
+        write_text(self._csv_path, text.getvalue())
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds this run has taken so far, those before a resume included."""
+        return self._wall_seconds + time.monotonic() - self._started
+
+    def log(self, scalars: Mapping[str, float | Tensor], step: int) -> None:
+        """Write scalars at an agent step; here, and only here, tensors become numbers.
+
+        Raises:
+            KeyError: for a tag that TAGS does not document.
+        """
+        seconds = f"{self.wall_seconds:.2f}"
+        for tag, value in scalars.items():
+            if tag not in TAGS:
+                raise KeyError(f"TAGS does not document {tag}")
+            number = float(value)
+            self.writer.add_scalar(tag, number, step)
+            self._csv.writerow((step, seconds, tag, f"{number:.8g}"))
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.writer.close()
+        self._file.close()

@@ -1,0 +1,98 @@
+"""Records that cross modules, with their shapes, and the protocols the training loop is written against.
+
+Letters used in shape comments everywhere:
+
+    B batch   T steps of a rollout   N parallel environments   A actions   F features
+    S stacked frames (4; some old teachers see 1)   H = W = 84 pixels
+
+An observation is either *raw*, uint8 (B, S, 84, 84), oldest frame first, or *packed*, uint8
+(B, 21, 21, 16 S): the same bytes, every 4x4 block of pixels laid out as channels (networks.pack).
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+ByteArray = npt.NDArray[np.uint8]
+
+
+class Game(NamedTuple):
+    """One finished whole game."""
+
+    env: int  # index of the environment that played it
+    score: float  # raw, unclipped, over all lives
+    length_steps: int  # agent decisions, not emulator frames
+
+
+class Step(NamedTuple):
+    """What one step of N environments returned.
+
+    Environments reset themselves in the same step, so where `game_over` is true `obs` already is
+    the first observation of the next game and `final_obs` holds the last one of the game that ended.
+    """
+
+    obs: ByteArray  # (N, S, 84, 84)
+    action: IntArray  # (N,) executed; differs from the chosen one where FIRE had to be pressed
+    reward: FloatArray  # (N,) sign of the raw reward when training, the raw reward otherwise
+    done: BoolArray  # (N,) an episode ended for the learner: a game over, or a lost life in training
+    game_over: BoolArray  # (N,) the emulator started a new game
+    truncated: BoolArray  # (N,) the game over came from the time limit
+    final_obs: ByteArray | None  # (N, S, 84, 84), rows valid only where game_over; None if nowhere
+    games: list[Game]  # the games that ended in this step
+
+
+class Envs(Protocol):
+    """N parallel games."""
+
+    n_envs: int
+    n_actions: int
+
+    def reset(self) -> ByteArray:
+        """Start N new games; returns obs (N, S, 84, 84)."""
+        ...
+
+    def step(self, actions: IntArray) -> Step:
+        """Play one action (N,) in each environment."""
+        ...
+
+
+class Teacher(Protocol):
+    """Anything that answers observations with action logits: the expert to be distilled."""
+
+    n_actions: int
+
+    def logits(self, obs: Tensor) -> Tensor:
+        """Answer observations (B, ...), raw or packed, with float32 logits (B, A)."""
+        ...
+
+
+class Batch(NamedTuple):
+    """One minibatch for the distillation and ICM terms; every pair lies inside one game."""
+
+    index: IntArray  # (B,) places in the ring, for writing the measured divergence back
+    obs: Tensor  # (B, 21, 21, 16 S) uint8, packed
+    next_obs: Tensor | None  # the same one step later; None unless asked for
+    action: Tensor  # (B,) int64, executed
+    teacher_logits: Tensor  # (B, A) float32
+    uncertainty: Tensor  # (B,) float32, non-negative; zeros when uncertainty is off
+
+
+class PolicyBatch(NamedTuple):
+    """One minibatch of the newest rollout for the policy-gradient terms."""
+
+    obs: Tensor  # (B, 21, 21, 16 S) uint8, packed
+    action: Tensor  # (B,) int64
+    old_log_prob: Tensor  # (B,) log-probability under the student that acted
+    advantage: Tensor  # (B,)
+    target_value: Tensor  # (B,) GAE return
+
+
+def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """Move an array to the device without copying on the CPU."""
+    return torch.from_numpy(array).to(device, non_blocking=True)
