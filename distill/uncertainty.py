@@ -1,0 +1,199 @@
+"""How unsure a teacher is of a state: how far its answer moves when the picture changes a little.
+
+A teacher that has learned what matters on the screen answers a slightly brighter, shifted or
+blurred picture as it answers the picture itself; elsewhere it hangs on accidents of the pixels.
+
+The measure is the Jensen-Shannon divergence between the two answers, not the cross-entropy, which
+is KL plus the teacher's own entropy: a calm teacher that gives all actions the same probability,
+and goes on doing so whatever happens to the picture, would look most uncertain of all. An answer's
+divergence from itself is 0 whatever its entropy. It is also bounded, by ln 2, so that one state
+cannot outweigh a batch as it could with KL, and symmetric, as neither picture is the true one.
+
+kornia is imported when the first augmentation is built: a run without uncertainty needs none of it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distill.networks import N_PIXELS
+from distill.types import Teacher
+
+AUGMENTATIONS = ("jitter", "erasing", "blur", "rotation", "resample", "sharpness", "autocontrast")
+
+_Transform = Callable[[Tensor], Tensor]  # float (B, S, 84, 84) in 0..1 to the same
+
+
+def _transform(name: str) -> _Transform:
+    """Build an augmentation; it draws a set of parameters a sample from torch's CPU generator.
+
+    Frames are channels, and every kornia module used here treats channels alike (unless there are
+    three). Borders are repeated where a picture is moved: no game has black corners.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    import kornia.augmentation as K
+
+    side = (N_PIXELS, N_PIXELS)
+    recipes: dict[str, Callable[[], _Transform]] = {
+        "jitter": lambda: K.ColorJitter(brightness=0.3, contrast=0.3),  # factors in 0.7..1.3
+        "erasing": lambda: K.RandomErasing(scale=(0.02, 0.1), p=1.0),  # share of area, to black
+        "blur": lambda: K.RandomGaussianBlur((5, 5), sigma=(0.3, 1.5), p=1.0),  # sigma in pixels
+        "rotation": lambda: K.RandomAffine(degrees=5.0, padding_mode="border", p=1.0),
+        "resample": lambda: nn.Sequential(  # shifts by up to 4 pixels, zooms by 0.91 to 1.05
+            nn.ReplicationPad2d(4),
+            K.RandomResizedCrop(side, (0.75, 1.0), (0.95, 1.05), cropping_mode="resample"),
+        ),
+        "sharpness": lambda: K.RandomSharpness((1.0, 4.0), p=1.0),  # 1 changes nothing
+        "autocontrast": lambda: _autocontrast,
+    }
+    if name not in recipes:
+        raise ValueError(f"augmentations must be of {', '.join(AUGMENTATIONS)}, got {name!r}")
+    return recipes[name]()
+
+
+def _autocontrast(picture: Tensor) -> Tensor:
+    """Stretch each stack's grey values towards 0..1, by a strength drawn per sample.
+
+    kornia's RandomAutoContrast draws nothing, stretches each frame of a stack by its own limits and
+    turns a uniform picture black; here a uniform picture stays as it is.
+    """
+    low = picture.amin((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
+    span = picture.amax((1, 2, 3), keepdim=True) - low
+    stretched = torch.where(span > 0, (picture - low) / span.clamp_min(1 / 255), picture)
+    strength = torch.rand(len(picture), 1, 1, 1).to(picture.device)
+    return torch.lerp(picture, stretched, strength)
+
+
+def _apply(transform: _Transform, obs: Tensor, seed: int) -> Tensor:
+    # kornia draws from the global CPU generator, wherever the pictures are; it is put back after.
+    # `torch.manual_seed` would reseed the accelerators' generators as well.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        picture = transform(obs.float().div_(255))  # kornia clamps to 0..1
+    return picture.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+def augment(name: str, obs: Tensor, *, seed: int = 0) -> Tensor:
+    """Change each stack by one augmentation, its frames alike; the same shape comes out.
+
+    Args:
+        name: one of AUGMENTATIONS.
+        obs: uint8 (B, S, 84, 84).
+        seed: of the parameters; the global random state stays as it is.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    assert obs.dtype == torch.uint8, obs.dtype
+    return _apply(_transform(name), obs, seed)
+
+
+class Uncertainty:
+    """Measures per sample how inconsistent a teacher is under augmentations.
+
+    Each draw changes each sample by one augmentation chosen at random and asks the teacher once
+    more, so that a draw costs one forward pass.
+
+    Args:
+        teacher: whom to ask.
+        augmentations: which of AUGMENTATIONS to choose from.
+        n_draws: answers to average over, at least 1.
+        seed: of its own stream of random numbers; no other stream is read or moved.
+
+    Raises:
+        ValueError: for an unknown augmentation, none at all, or no draws.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        augmentations: Sequence[str] = AUGMENTATIONS,
+        n_draws: int = 1,
+        seed: int,
+    ) -> None:
+        if not augmentations:
+            raise ValueError(f"augmentations must name some of {', '.join(AUGMENTATIONS)}")
+        if n_draws < 1:
+            raise ValueError(f"n_draws must be at least 1, got {n_draws}")
+        self._teacher, self._n_draws = teacher, n_draws
+        self._transforms = [_transform(name) for name in augmentations]
+        self._rng = np.random.default_rng(seed)
+
+    @torch.no_grad()  # measures a fixed teacher; nothing here is trained
+    def __call__(self, obs: Tensor, logits: Tensor) -> Tensor:
+        """Measure the uncertainty of a batch.
+
+        Args:
+            obs: raw uint8 (B, S, 84, 84).
+            logits: the teacher's answers to them (B, A).
+
+        Returns:
+            float32 (B,), Jensen-Shannon divergence in nats, 0 to ln 2, averaged over draws.
+        """
+        assert obs.dtype == torch.uint8, obs.dtype
+        total = torch.zeros(len(obs), device=logits.device)
+        for _ in range(self._n_draws):
+            total += _jensen_shannon(logits, self._teacher.logits(self._augment(obs)))
+        return total / self._n_draws
+
+    def _augment(self, obs: Tensor) -> Tensor:
+        choice = self._rng.integers(len(self._transforms), size=len(obs))
+        seeds = self._rng.integers(2**63, size=len(self._transforms))
+        augmented = torch.empty_like(obs)
+        for i, transform in enumerate(self._transforms):
+            chosen = torch.from_numpy(np.flatnonzero(choice == i)).to(obs.device)
+            if len(chosen):
+                augmented[chosen] = _apply(transform, obs[chosen], int(seeds[i]))
+        return augmented
+
+    def state(self) -> dict[str, Any]:
+        """Return the place in the random stream, as plain strings and numbers."""
+        return dict(self._rng.bit_generator.state)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue the random stream from where `state` was taken."""
+        self._rng.bit_generator.state = state
+
+
+def _jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
+    """Jensen-Shannon divergence (B,) of two policies in nats, precise for nearly equal ones.
+
+    With m = (p + q) / 2 and d = (p - q) / (p + q), ln(p / m) = ln(1 + d) and ln(q / m) = ln(1 - d).
+    Subtracting logarithms of p and m costs noise of 1e-7, of either sign, which the weights, being
+    relative to the batch's mean, would blow up where a teacher is consistent throughout.
+    """
+    p, q = logits_p.float().softmax(1), logits_q.float().softmax(1)  # (B, A)
+    d = (p - q) / (p + q).clamp_min(torch.finfo(p.dtype).tiny)
+    terms = torch.special.xlog1py(p, d) + torch.special.xlog1py(q, -d)
+    return 0.5 * terms.sum(1).clamp_min(0)
+
+
+def distill_weights(uncertainty: Tensor) -> Tensor:
+    """Weigh samples (B,) by trust, less where u is large: in proportion to 1 / (1 + u / mean u).
+
+    Returns:
+        (B,) of mean 1, so that the term's size stays as it was; all ones where all u are equal.
+    """
+    weights = 1 / (1 + _relative(uncertainty))
+    return weights / weights.mean()
+
+
+def bonus_weights(uncertainty: Tensor) -> Tensor:
+    """Weigh samples (B,) by what there is to find out, more where u is large: (1 + u / mean u) / 2.
+
+    Returns:
+        (B,) of mean 1; all ones where all u are equal.
+    """
+    weights = 1 + _relative(uncertainty)
+    return weights / weights.mean()  # the mean is 2, and 1 where all of u is 0
+
+
+def _relative(uncertainty: Tensor) -> Tensor:
+    mean = uncertainty.mean().clamp_min(torch.finfo(uncertainty.dtype).tiny)
+    return uncertainty / mean
