@@ -1,8 +1,8 @@
 """Train a PPO teacher on an Atari game with stable-baselines3: `python ppo_teacher.py 1e7`.
 
-The algorithm is SB3's own PPO with rl-zoo's Atari preset; the games, the forward pass, checkpoints and
-curves are ours. Differs from `make_atari_env` + CnnPolicy in: whole games are seeded per emulator, FIRE
-after a lost life is one step of the learner (SB3 hides it), and Adam is fused.
+The algorithm is SB3's own PPO with rl-zoo's Atari preset; the games, the forward pass, checkpoints
+and curves are ours. Differs from `make_atari_env` + CnnPolicy in: whole games are seeded per
+emulator, FIRE after a lost life is one step of the learner (SB3 hides it), and Adam is fused.
 """
 
 import json
@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
+from typing_extensions import override
 
 from distill import cli
 from distill.checkpoint import load_run, save_run
@@ -24,7 +26,6 @@ from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id, make_atari, sticky_probability
 from distill.files import write_atomically, write_text
-from distill.networks import parse_widths
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.sb3 import N_STACK, AtariVecEnv, FastCnnPolicy, export_zip, policy_kwargs
@@ -35,7 +36,7 @@ LOG_EVERY_STEPS = 10_000
 
 
 def ladder(total_steps: int) -> list[int]:
-    """Return the steps at which a teacher is kept: 1, 2, 5 times the powers of ten from 1e4, and the end."""
+    """Return the steps at which a teacher is kept: 1, 2, 5 times powers of ten, and the end."""
     marks = [m * 10**k for k in range(4, 13) for m in (1, 2, 5)]
     return [*(mark for mark in marks if mark < total_steps), total_steps]
 
@@ -46,7 +47,10 @@ class TrackerOutput(KVWriter):
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
 
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+    @override
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
         """Log the values that have a documented tag."""
         self._tracker.log({k: v for k, v in key_values.items() if k in TAGS}, step)
 
@@ -57,11 +61,19 @@ class TrackerOutput(KVWriter):
 class TeacherCallback(BaseCallback):
     """Between two rollouts: checkpoint when due, keep the ladder's teachers, stop when asked to."""
 
-    def __init__(self, cfg: TeacherConfig, run_dir: Path, started: datetime, progress: Progress, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        cfg: TeacherConfig,
+        run_dir: Path,
+        started: datetime,
+        progress: Progress,
+        interruption: Interruption,
+    ) -> None:
         super().__init__()
         self._cfg, self._run_dir, self._started = cfg, run_dir, started
         self._progress, self._interruption = progress, interruption
-        self._origin = provenance()  # now, not when a teacher is kept: the checkout may have moved on by then
+        # Now, not when a teacher is kept: the checkout may have moved on by then.
+        self._origin = provenance()
 
     def _on_training_start(self) -> None:
         assert self._cfg.total_steps is not None
@@ -74,7 +86,8 @@ class TeacherCallback(BaseCallback):
         self._keep_due_teachers()
         if self._interruption.requested:
             self._save()
-            sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: python ppo_teacher.py --resume {self._run_dir}\n")
+            resume = f"python ppo_teacher.py --resume {self._run_dir}"
+            sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
             raise KeyboardInterrupt
         if self._checkpoint_due(self.num_timesteps):
             self._save()
@@ -84,7 +97,11 @@ class TeacherCallback(BaseCallback):
         if scores and not self._seen_score:
             self._seen_score = True
             self._progress.say(f"first score {scores[0]['r']:g} after {self.num_timesteps:,} steps")
-        note = f"score {np.mean([game['r'] for game in scores]):.1f}" if scores else "no game finished yet"
+        note = (
+            f"score {np.mean([game['r'] for game in scores]):.1f}"
+            if scores
+            else "no game finished yet"
+        )
         self._progress.update(self.training_env.num_envs, note)
         return True
 
@@ -100,8 +117,8 @@ class TeacherCallback(BaseCallback):
             keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), self._origin)
 
 
-def training_state(model: PPO) -> dict[str, Any]:
-    """Return all that a resumed run needs, as tensors and plain values; games and random numbers start anew."""
+def training_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return all that a resumed run needs, as plain values; games and random numbers restart."""
     return {
         "steps": model.num_timesteps,
         "n_updates": model._n_updates,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (SB3 has no public name for it)
@@ -116,7 +133,9 @@ def restore(model: PPO, state: dict[str, Any]) -> None:
     model.set_parameters({"policy": state["policy"], "policy.optimizer": state["optimizer"]})
     model.num_timesteps = state["steps"]
     model._n_updates = state["n_updates"]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (SB3 has no public name for it)
-    model.ep_info_buffer = deque(({"r": score, "l": length} for score, length in state["games"]), maxlen=100)
+    model.ep_info_buffer = deque(
+        ({"r": score, "l": length} for score, length in state["games"]), maxlen=100
+    )
     model.ep_success_buffer = deque(maxlen=100)
 
 
@@ -125,11 +144,18 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
 
     Args:
         cfg: the run's settings.
-        first_step: where training starts; a resumed run plays other games than the run it continues.
+        first_step: where training starts; a resumed run plays other games than the run it
+        continues.
     """
     device = resolve_device(cfg.device)
     seed = cfg.seed + first_step
-    envs = make_atari(cfg.env, cfg.n_envs, seed=1000 * cfg.seed + first_step, training=True, n_threads=cfg.n_threads)
+    envs = make_atari(
+        cfg.env,
+        cfg.n_envs,
+        seed=1000 * cfg.seed + first_step,
+        training=True,
+        n_threads=cfg.n_threads,
+    )
     return PPO(
         FastCnnPolicy,
         AtariVecEnv(envs),
@@ -143,20 +169,22 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         vf_coef=cfg.w_value,
         ent_coef=cfg.w_entropy,
         max_grad_norm=cfg.max_grad_norm,
-        policy_kwargs=policy_kwargs(parse_widths(cfg.network), resolve_precision(cfg.precision, device)),
+        policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
         seed=seed,
         device=device,
     )
 
 
-def keep_teacher(model: PPO, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]) -> Path:
+def keep_teacher(
+    model: BaseAlgorithm, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]
+) -> Path:
     """Write a teacher's zip and the .json beside it; returns the zip's path.
 
     Args:
         model: what was trained.
         cfg: the run's settings.
         started: when the run began; all of its teachers carry this date.
-        mark: the ladder's round number of steps, which names the file; the exact one is in the .json.
+        mark: the ladder's round number, which names the file; the .json has the exact steps.
         origin: commit, versions and machine of the process that trained it.
     """
     name = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}_n_iters{mark}.zip"
@@ -166,7 +194,7 @@ def keep_teacher(model: PPO, cfg: TeacherConfig, started: datetime, mark: int, o
         "env_id": cfg.env,
         "steps": model.num_timesteps,
         "seed": cfg.seed,
-        "network": cfg.network,
+        "network": str(cfg.network),
         "n_stack": N_STACK,
         "sticky_probability": sticky_probability(cfg.env),
         "training_score": float(np.mean(games)) if games else None,
@@ -174,9 +202,10 @@ def keep_teacher(model: PPO, cfg: TeacherConfig, started: datetime, mark: int, o
         "settings": cli.to_yaml(cfg),
         **origin,
     }
-    assert isinstance(model.policy, FastCnnPolicy)
-    policy = model.policy
-    write_atomically(path, lambda temporary: export_zip(policy, policy.action_net.out_features, temporary))
+    policy, space = model.policy, model.action_space
+    assert isinstance(policy, FastCnnPolicy)
+    assert isinstance(space, Discrete)
+    write_atomically(path, lambda temporary: export_zip(policy, int(space.n), temporary))
     write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     return path
 
@@ -185,17 +214,26 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
     """Create the run's folder, or find the one to resume.
 
     Returns:
-        The settings, the folder, when the run was first started, and the checkpoint to continue from.
+        The settings, the folder, when the run was first started, and the checkpoint to continue
+        from.
     """
     if cfg.resume is None:
         if cfg.total_steps is None:
-            raise ValueError("total_steps is missing: say how long to train, as in `python ppo_teacher.py 1e7`")
+            raise ValueError(
+                "total_steps is missing: say how long to train, as in `python ppo_teacher.py 1e7`"
+            )
         check_env_id(cfg.env)
         now = datetime.now()
-        run_dir = cfg.run_dir or Path("runs") / f"teacher_{cfg.env.replace('/', '-')}_{now:%Y%m%d-%H%M%S}_seed{cfg.seed}"
+        run_dir = (
+            cfg.run_dir
+            or Path("runs")
+            / f"teacher_{cfg.env.replace('/', '-')}_{now:%Y%m%d-%H%M%S}_seed{cfg.seed}"
+        )
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     record = read_run(cfg.resume)
-    saved = cli.from_mapping(TeacherConfig, record["settings"], origin=str(cfg.resume / "config.yaml"))
+    saved = cli.from_mapping(
+        TeacherConfig, record["settings"], origin=str(cfg.resume / "config.yaml")
+    )
     state, warnings = load_run(cfg.resume)
     for warning in warnings:
         sys.stderr.write(warning + "\n")
@@ -212,14 +250,23 @@ def main() -> None:
     if state is not None:
         restore(model, state)
     print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
-    with Tracker(run_dir, resume_step=None if state is None else done) as tracker, Interruption() as interruption:
+    with (
+        Tracker(run_dir, resume_step=None if state is None else done) as tracker,
+        Interruption() as interruption,
+    ):
         progress = Progress(cfg.total_steps, done=done)
         model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(tracker)]))
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption)
         log_interval = max(1, LOG_EVERY_STEPS // (cfg.n_envs * cfg.n_steps))
-        model.learn(cfg.total_steps - done, callback, log_interval=log_interval, reset_num_timesteps=state is None)
+        model.learn(
+            cfg.total_steps - done,
+            callback,
+            log_interval=log_interval,
+            reset_num_timesteps=state is None,
+        )
         progress.close()
-    print(f"done; score it with: python eval_teacher.py; curves: tensorboard --logdir {run_dir.parent}")
+    print("done; score it with: python eval_teacher.py")
+    print(f"curves: tensorboard --logdir {run_dir.parent}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Command lines made from dataclasses: field = flag = help text, read and checked in one place.
 
 A field is declared with `option(default, help, parse)`. `parse` turns the text of the flag into the
-value and raises ValueError with what is allowed; the same function checks values that come from Python
-or from a YAML file, so a setting is valid wherever it came from.
+value and raises ValueError with what is allowed; the same function checks values that come from
+Python or from a YAML file, so a setting is valid wherever it came from.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], 
             value = kind(text)
         except ValueError:
             raise ValueError(allowed) from None
-        if not math.isfinite(value) or not test(value):
+        if (kind is float and not math.isfinite(value)) or not test(value):
             raise ValueError(allowed)
         return value
 
@@ -110,13 +110,19 @@ def check(cfg: Settings) -> None:
         value = getattr(cfg, f.name)
         if value is not None:
             _parse_value(f, str(value))
+        elif f.default is not None:
+            raise ValueError(f"{_flag_of(f)} must have a value, got none")
+
+
+def _flag_of(f: "Field[Any]") -> str:
+    return f.name if info_of(f).positional else f"--{f.name}"
 
 
 def _parse_value(f: "Field[Any]", text: str) -> Any:
     try:
         return info_of(f).parse(text)
     except ValueError as error:
-        raise ValueError(f"--{f.name} must be {error}, got {text!r}") from None
+        raise ValueError(f"{_flag_of(f)} must be {error}, got {text!r}") from None
 
 
 def to_yaml(cfg: Settings) -> dict[str, Any]:
@@ -133,14 +139,23 @@ def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -
         ValueError: for a name that is no setting, or a value that is not allowed.
     """
     known = {f.name: f for f in fields(cls)}
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{origin} holds settings that do not exist: {', '.join(map(str, unknown))}")
+    if unknown := sorted(map(str, set(values) - set(known))):
+        raise ValueError(f"{origin} holds settings that do not exist: {', '.join(unknown)}")
     parsed = {k: None if v is None else _parse_value(known[k], str(v)) for k, v in values.items()}
     return cls(**parsed)
 
 
+class _Loader(yaml.SafeLoader):
+    """Leaves numbers as text for our parsers: YAML 1.1 reads the schedule `1:0` as 60."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in rules if tag.endswith((":bool", ":null"))]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
+    """Read a YAML mapping; numbers come as text.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -149,12 +164,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ValueError(f"{path} is not valid YAML") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold settings as `name: value` lines")
     return values
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Read a file of settings, which may be a run's own config.yaml.
+
+    The latter keeps them under a key; where that run was written is not a setting to repeat.
+    """
+    try:
+        values = read_yaml(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--config {error}") from None
+    settings = values.get("settings")
+    if not isinstance(settings, dict):
+        return values
+    return {k: v for k, v in settings.items() if k not in ("run_dir", "resume")}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -164,7 +194,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
     info, default = info_of(f), f.default
-    text = info.help.replace("%", "%%") + ("" if default is None or default is MISSING else f" (default: {default})")
+    text = info.help.replace("%", "%%") + (
+        "" if default is None or default is MISSING else f" (default: {default})"
+    )
     if info.positional:
         parser.add_argument(f.name, nargs="?", default=None, help=text)
     elif info.parse is flag:
@@ -174,7 +206,9 @@ def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
         parser.add_argument(f"--{f.name}", metavar=f.name.upper(), default=None, help=text)
 
 
-def parse_settings(cls: type[SettingsT], description: str, argv: Sequence[str] | None = None) -> SettingsT:
+def parse_settings(
+    cls: type[SettingsT], description: str, argv: Sequence[str] | None = None
+) -> SettingsT:
     """Read a command line; flags override `--config FILE`, which overrides the defaults.
 
     Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
@@ -183,13 +217,14 @@ def parse_settings(cls: type[SettingsT], description: str, argv: Sequence[str] |
     for f in fields(cls):
         _add_flag(parser, f)
     if any(f.name == "config" for f in fields(cls)) is False:
-        parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
+        parser.add_argument(
+            "--config", metavar="FILE", help="YAML file of settings; flags override it"
+        )
     given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
     try:
         config_file = given.pop("config", None)
-        values = read_yaml(Path(config_file)) if config_file else {}
-        settings = values.get("settings", values)  # a run's own config.yaml keeps them under this key
-        return from_mapping(cls, {**settings, **given}, origin=str(config_file))
+        settings = _read_settings(Path(config_file)) if config_file else {}
+        return from_mapping(cls, {**settings, **given}, origin=f"--config {config_file}")
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
@@ -199,7 +234,7 @@ def given_flags(argv: Sequence[str]) -> set[str]:
     return {word[2:].split("=")[0] for word in argv if word.startswith("--")}
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Training produced a number that is not finite."""
 
 
@@ -214,7 +249,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         sys.exit(130)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         _fail(error, 2)
-    except (OSError, Diverged) as error:
+    except (OSError, DivergedError) as error:
         _fail(error, 1)
     sys.exit(0)
 
@@ -227,4 +262,4 @@ def _fail(error: BaseException, status: int) -> NoReturn:
 
 def replace(cfg: SettingsT, **changes: Any) -> SettingsT:
     """Return a copy with some settings changed, validated again."""
-    return dataclasses.replace(cfg, **changes)  # pyright: ignore[reportArgumentType] (Settings is a dataclass by its protocol)
+    return dataclasses.replace(cfg, **changes)

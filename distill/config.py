@@ -1,18 +1,36 @@
-"""Every setting of every command: default, unit, help and validation. One frozen dataclass a command."""
+"""Every setting of every command: default, unit, help, validation. One dataclass a command."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.cli import check, flag, fraction, nonnegative, nonnegative_int, one_of, option, positive, positive_int, steps
+from distill.cli import (
+    check,
+    flag,
+    fraction,
+    nonnegative,
+    nonnegative_int,
+    one_of,
+    option,
+    positive,
+    positive_int,
+    steps,
+)
 from distill.device import DEVICES, PRECISIONS
+from distill.losses import DIVERGENCES
 from distill.schedules import LinearSchedule
+from distill.types import WIDTHS, Widths, parse_widths
 
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
+_NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
 def _env(default: str | None) -> Any:
-    return option(default, "game: {Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5", str)
+    return option(
+        default,
+        "game: {Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5",
+        str,
+    )
 
 
 def _seed(default: int) -> Any:
@@ -20,20 +38,29 @@ def _seed(default: int) -> Any:
 
 
 def _device() -> Any:
-    return option("auto", f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one", one_of(*DEVICES))
+    return option(
+        "auto", f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one", one_of(*DEVICES)
+    )
 
 
 def _precision() -> Any:
-    text = f"compute type of the convolutions, one of {', '.join(PRECISIONS)}; auto takes bfloat16 where the device has it natively"
+    words = f"compute type of the convolutions, one of {', '.join(PRECISIONS)}"
+    text = f"{words}; auto takes bfloat16 where the device has it natively"
     return option("auto", text, one_of(*PRECISIONS))
 
 
 def _threads() -> Any:
-    return option(None, "threads for torch and for the emulator (default: one a core)", positive_int)
+    return option(
+        None, "threads for torch and for the emulator (default: one a core)", positive_int
+    )
 
 
 def _resume() -> Any:
-    return option(None, "run folder to continue from its last checkpoint, with the settings it was started with", Path)
+    return option(
+        None,
+        "run folder to continue from its last checkpoint, with the settings it was started with",
+        Path,
+    )
 
 
 def _run_dir() -> Any:
@@ -44,16 +71,28 @@ def _run_dir() -> Any:
 class TeacherConfig:
     """Settings of ppo_teacher.py; the defaults are rl-zoo's Atari preset."""
 
-    total_steps: int | None = option(None, "agent steps over all games, such as 1e7", steps, positional=True)
+    total_steps: int | None = option(
+        None, "agent steps over all games, such as 1e7", steps, positional=True
+    )
     env: str = _env(DEFAULT_ENV)
     seed: int = _seed(0)
-    network: str = option("nature", "nature, net1, net2, net3, 1pct, 0.3pct, 0.1pct, or C1,C2,C3,FC", str)
+    network: Widths = option(
+        "nature", "nature, net1, net2, net3, 1pct, 0.3pct, 0.1pct, or C1,C2,C3,FC", str
+    )
     n_envs: int = option(8, "games played in parallel", positive_int)
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(4, "passes over each rollout", positive_int)
-    learning_rate: LinearSchedule = option(LinearSchedule(2.5e-4, 0.0), "Adam's step size, START[:END[:FRACTION]]", LinearSchedule.parse)
-    clip_range: LinearSchedule = option(LinearSchedule(0.1, 0.0), "PPO's clipping range, START[:END[:FRACTION]]", LinearSchedule.parse)
+    learning_rate: LinearSchedule = option(
+        LinearSchedule(2.5e-4, 0.0),
+        "Adam's step size, START[:END[:FRACTION]]",
+        LinearSchedule.parse,
+    )
+    clip_range: LinearSchedule = option(
+        LinearSchedule(0.1, 0.0),
+        "PPO's clipping range, START[:END[:FRACTION]]",
+        LinearSchedule.parse,
+    )
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
@@ -62,7 +101,9 @@ class TeacherConfig:
     device: str = _device()
     precision: str = _precision()
     n_threads: int | None = _threads()
-    checkpoint_steps: int = option(100_000, "steps between two checkpoints of the run (the ladder's come on top)", steps)
+    checkpoint_steps: int = option(
+        100_000, "steps between two checkpoints of the run (the ladder's come on top)", steps
+    )
     teachers_dir: Path = option(Path("teachers"), "folder that receives the teachers", Path)
     run_dir: Path | None = _run_dir()
     resume: Path | None = _resume()
@@ -71,19 +112,186 @@ class TeacherConfig:
         check(self)
 
 
+def _schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
+    default = LinearSchedule(start, end, fraction_of_run)
+    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Settings of scripts/run_distillation.py; the loss is the sum of each w_* times its term."""
+
+    teacher_chkpt: Path | None = option(None, "teacher .zip (default: the best in teachers/)", Path)
+    env: str | None = _env(None)
+    student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
+    loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
+    temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
+    match_temperature: bool = option(
+        False, "divide both sides and multiply by its square (Hinton et al.)", flag
+    )
+    use_curiosity: bool = option(False, "add the intrinsic curiosity module", flag)
+    curiosity: str = option(
+        "both",
+        "aux: ICM's losses shape the encoder; bonus: its error is a reward; both",
+        one_of("aux", "bonus", "both"),
+    )
+    icm_gradient: str = option(
+        "inverse",
+        "ICM losses that reach the encoder, one of inverse, both, none",
+        one_of("inverse", "both", "none"),
+    )
+    icm_beta: float = option(0.2, "share of the forward loss in ICM's (Pathak et al.)", fraction)
+    use_uncertainty: bool = option(False, "weight samples by the teacher's uncertainty", flag)
+    uncertainty_target: str = option(
+        "distill", "what it weights: distill, bonus or both", one_of("distill", "bonus", "both")
+    )
+    w_distill: LinearSchedule = _schedule(1.0, 1.0, "weight of the divergence")
+    w_icm: LinearSchedule = _schedule(0.3, 0.3, "weight of ICM's losses")
+    w_policy: LinearSchedule = _schedule(1.0, 1.0, "weight of PPO-clip, where a reward counts")
+    w_value: LinearSchedule = _schedule(0.5, 0.5, "weight of the value loss, where a reward counts")
+    w_entropy: LinearSchedule = _schedule(
+        0.0, 0.0, "weight of the entropy bonus, where a reward counts"
+    )
+    c_ext: LinearSchedule = _schedule(0.0, 0.0, "factor of the game's clipped reward")
+    c_int: LinearSchedule = _schedule(0.1, 0.0, "factor of the intrinsic reward, if curious", 0.8)
+    gamma: float = option(0.99, "discount a step", fraction)
+    gae_lambda: float = option(0.95, "GAE's lambda", fraction)
+    clip_range: float = option(0.1, "PPO's clipping range", positive)
+    total_steps: int = option(200_000, "agent steps over all games", steps)
+    n_envs: int = option(16, "games played in parallel", positive_int)
+    n_steps: int = option(16, "steps of each game between two rounds of updates", positive_int)
+    ring_size: int = option(65_536, "states kept for sampling", positive_int)
+    learning_starts: int = option(2_000, "steps before the first update", nonnegative_int)
+    steps_per_update: int = option(16, "agent steps for each update", positive_int)
+    batch_size: int = option(128, "samples in a minibatch", positive_int)
+    n_candidates: int = option(
+        1,
+        "draw k times as many samples and keep those of largest last known divergence",
+        positive_int,
+    )
+    learning_rate: LinearSchedule = _schedule(1e-3, 0.0, "Adam's step size")
+    max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
+    epsilon: LinearSchedule = _schedule(0.1, 0.0, "probability of a random action", 0.5)
+    teacher_mix: LinearSchedule = _schedule(0.0, 0.0, "probability that the teacher acts")
+    seed: int = _seed(0)
+    device: str = _device()
+    precision: str = _precision()
+    n_threads: int | None = _threads()
+    n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
+    eval_steps: int = option(50_000, "steps between two evaluations", steps)
+    n_interim_episodes: int = option(16, "whole games for each of those", positive_int)
+    log_steps: int = option(2_000, "steps between two rows of metrics", steps)
+    checkpoint_steps: int = option(50_000, "steps between two checkpoints", steps)
+    run_dir: Path | None = _run_dir()
+    resume: Path | None = _resume()
+
+    def __post_init__(self) -> None:
+        check(self)
+        smallest = 2 * self.n_envs * self.n_steps
+        if self.ring_size < smallest:
+            raise ValueError(
+                f"--ring_size must be at least 2 n_envs n_steps = {smallest}, got {self.ring_size}"
+            )
+
+    @property
+    def use_bonus(self) -> bool:
+        """Whether the intrinsic reward counts."""
+        return self.use_curiosity and self.curiosity in ("bonus", "both") and not self.c_int.is_zero
+
+    @property
+    def use_icm(self) -> bool:
+        """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
+        return self.use_curiosity and (self.use_bonus or not self.w_icm.is_zero)
+
+    @property
+    def use_reward(self) -> bool:
+        """Whether any reward counts, so that the policy terms and the value head exist."""
+        return self.use_bonus or not self.c_ext.is_zero
+
+    @property
+    def encoder_gradient(self) -> str:
+        """Which ICM losses reach the encoder: none if curiosity is a bonus only."""
+        return "none" if self.curiosity == "bonus" else self.icm_gradient
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Return the terms that count when `progress` (0 to 1) of the run is done, by weight."""
+        rewarded = self.c_ext(progress) > 0 or (self.use_bonus and self.c_int(progress) > 0)
+        weights = {"distill": self.w_distill(progress)}
+        if self.use_icm:
+            # A bonus needs a trained ICM even if its losses are given no weight of their own.
+            weights["icm"] = self.w_icm(progress) or float(self.use_bonus)
+        if rewarded:
+            weights["policy"] = self.w_policy(progress)
+            weights["value"] = self.w_value(progress)
+            weights["entropy"] = self.w_entropy(progress)
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+
 @dataclass(frozen=True)
 class EvalConfig:
     """Settings of eval_teacher.py."""
 
-    teacher_chkpt: Path | None = option(None, "teacher .zip or student .safetensors (default: the latest in teachers/)", Path)
-    n_eval_episodes: int = option(100, "whole games for each of greedy and sampled play", positive_int)
-    env: str | None = _env(None)
+    teacher_chkpt: Path | None = option(
+        None, "teacher .zip or student .safetensors (default: the latest in teachers/)", Path
+    )
+    n_eval_episodes: int = option(
+        100, "whole games for each of greedy and sampled play", positive_int
+    )
+    env: str | None = option(
+        None, "game to play (default: the one that the checkpoint was trained on)", str
+    )
     seed: int = _seed(10_000)
     n_envs: int = option(10, "games played in parallel", positive_int)
     device: str = _device()
     precision: str = _precision()
     n_threads: int | None = _threads()
     write_score: bool = option(False, "write the result into the .json beside the checkpoint", flag)
+    teachers_dir: Path = option(
+        Path("teachers"), "folder with the teachers and the floors that ship with them", Path
+    )
 
     def __post_init__(self) -> None:
         check(self)
+
+
+BENCH_PARTS = ("emulator", "labels", "update", "loop", "ppo", "sb3")
+
+
+def _bench_parts(text: str) -> str:
+    if text != "all" and not set(text.split(",")) <= set(BENCH_PARTS):
+        raise ValueError(f"all, or one or more of {','.join(BENCH_PARTS)}, separated by commas")
+    return text
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Settings of scripts/bench.py."""
+
+    what: str = option(
+        "all",
+        f"parts to measure: all, or some of {','.join(BENCH_PARTS)}, separated by commas",
+        _bench_parts,
+    )
+    env: str = _env(DEFAULT_ENV)
+    repeats: int = option(5, "measurements of each part", positive_int)
+    seconds: float = option(
+        3.0, "shortest duration of a measurement (PPO's end with a whole rollout)", positive
+    )
+    n_envs: int = option(
+        DistillConfig.n_envs,
+        "games played in parallel by emulator and loop (both PPOs play their preset's)",
+        positive_int,
+    )
+    student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
+    device: str = _device()
+    precision: str = _precision()
+    n_threads: int | None = _threads()
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of the parts to measure, in their one order."""
+        chosen = BENCH_PARTS if self.what == "all" else self.what.split(",")
+        return [name for name in BENCH_PARTS if name in chosen]

@@ -17,7 +17,11 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ValueError: if the device is not there.
     """
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if name == "auto":
         return torch.device("cuda" if present["cuda"] else "cpu")
     if not present[name]:
@@ -43,9 +47,9 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 def prepare_process(n_threads: int | None) -> None:
     """Set the number of torch threads and keep large blocks of memory in the process.
 
-    glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again when
-    the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3) keeps the
-    pages. Linux with glibc only; elsewhere it does nothing.
+    glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again
+    when the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3)
+    keeps the pages. Linux with glibc only; elsewhere it does nothing.
     """
     if n_threads is not None:
         torch.set_num_threads(n_threads)

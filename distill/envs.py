@@ -1,9 +1,10 @@
 """Atari games: the one place where they are built, vectorized and preprocessed.
 
-ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 grey, frame skip 4, the
-maximum of the last two frames, four frames stacked, up to 30 no-ops at the start of a game. This module
-adds what it lacks: sticky actions taken from the environment's id, lost lives that end an episode for the
-learner without resetting the game, FIRE after a lost life, clipped rewards beside raw whole-game scores.
+ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 grey, frame skip 4,
+the maximum of the last two frames, four frames stacked, up to 30 no-ops at the start of a game.
+This module adds what it lacks: sticky actions taken from the environment's id, lost lives that end
+an episode for the learner without resetting the game, FIRE after a lost life, clipped rewards
+beside raw whole-game scores.
 """
 
 import difflib
@@ -17,7 +18,9 @@ from gymnasium.vector import AutoresetMode
 from distill.types import ByteArray, Game, IntArray, Step
 
 FRAME_SKIP = 4
-EVALUATION_SEEDS = 2**30  # evaluation's games are seeded from here on, training's below: they never meet
+EVALUATION_SEEDS = (
+    2**30
+)  # evaluation's games are seeded from here on, training's below: they never meet
 NOOP_MAX = 30
 
 gymnasium.register_envs(ale_py)
@@ -29,7 +32,9 @@ def known_env_ids() -> list[str]:
 
 
 def _is_atari(env_id: str) -> bool:
-    return env_id.endswith(("NoFrameskip-v0", "NoFrameskip-v4")) or (env_id.startswith("ALE/") and env_id.endswith("-v5"))
+    return env_id.endswith(("NoFrameskip-v0", "NoFrameskip-v4")) or (
+        env_id.startswith("ALE/") and env_id.endswith("-v5")
+    )
 
 
 def check_env_id(env_id: str) -> str:
@@ -73,7 +78,7 @@ class AtariEnvs:
         return obs
 
     def step(self, actions: IntArray) -> Step:
-        """Play `actions` (N,); where a life was just lost and the game waits for FIRE, play FIRE instead."""
+        """Play `actions` (N,); FIRE where a life was just lost and the game waits."""
         action = np.where(self._must_fire, 1, actions)
         obs, reward, terminated, truncated, info = self._emulator.step(action)
         game_over = terminated | truncated
@@ -107,7 +112,8 @@ class AtariEnvs:
 
 
 def make_atari(
-    env_id: str, n_envs: int, *, seed: int, training: bool, n_threads: int | None = None, n_stack: int = 4
+    env_id: str, n_envs: int, *, seed: int, training: bool, n_threads: int | None = None, n_stack:
+    int = 4
 ) -> AtariEnvs:  # fmt: skip
     """Build N parallel games.
 
@@ -115,8 +121,10 @@ def make_atari(
         env_id: `{Game}NoFrameskip-v0` (sticky actions 0.25), `{Game}NoFrameskip-v4` (none) or
             `ALE/{Game}-v5` (0.25). All are played at one frame skip of 4.
         n_envs: games in parallel.
-        seed: the i-th game starts from `seed + i`, in evaluation from `EVALUATION_SEEDS + seed + i`.
-        training: clip rewards to their sign and report a lost life as `done`; otherwise whole games and
+        seed: the i-th game starts from `seed + i`, in evaluation from `EVALUATION_SEEDS + seed +
+        i`.
+        training: clip rewards to their sign and report a lost life as `done`; otherwise whole games
+        and
             raw rewards.
         n_threads: emulator threads; None means one per core. The games do not depend on it.
         n_stack: frames in an observation.
@@ -138,9 +146,12 @@ def make_atari(
         autoreset_mode=AutoresetMode.SAME_STEP,
         reward_clipping=False,
     )
-    # One dict serves all instances of the class: give ours its own, and leave the shared one as it was.
+    # One dict serves all instances of the class: give ours its own, and leave the shared one as it
+    # was.
     emulator.metadata = dict(emulator.metadata)
     AtariVectorEnv.metadata.clear()
     AtariVectorEnv.metadata.update(shared_metadata)
-    first_seed = seed % EVALUATION_SEEDS + (0 if training else EVALUATION_SEEDS)
+    # Modulo what leaves room for all n_envs seeds below the border, or below the 2**31 of the
+    # emulator.
+    first_seed = seed % (EVALUATION_SEEDS - n_envs) + (0 if training else EVALUATION_SEEDS)
     return AtariEnvs(emulator, seed=first_seed, training=training)

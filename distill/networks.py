@@ -1,67 +1,28 @@
 """The NatureCNN family by width, with a fast forward pass that equals the plain one.
 
-Mnih et al. 2015 give the shape (conv 8x8/4, 4x4/2, 3x3/1, fully connected); Rusu et al. 2015, table 2,
-the widths of the students. Parameters carry stable-baselines3's names and layout, so that state dicts of
-either side load into the other.
+Mnih et al. 2015 give the shape (conv 8x8/4, 4x4/2, 3x3/1, fully connected); Rusu et al. 2015, table
+2, the widths of the students. Parameters carry stable-baselines3's names and layout, so that state
+dicts of either side load into the other.
 
 The forward pass takes uint8 observations and differs from the textbook's in speed only:
 
-1. pixels go straight from uint8 to the compute type, and the division by 255 is folded into conv1's weights;
-2. conv1, 8x8 stride 4 over S channels, is the same sum as 2x2 stride 1 over 16 S channels once every 4x4
-   block of pixels is laid out as channels ("space to depth"), which is what `pack` does;
+1. pixels go straight from uint8 to the compute type, and the division by 255 is folded into conv1's
+   weights;
+2. conv1, 8x8 stride 4 over S channels, is the same sum as 2x2 stride 1 over 16 S channels once
+   every 4x4 block of pixels is laid out as channels ("space to depth"), which is what `pack` does;
 3. activations are channels_last throughout;
 4. convolutions may compute in bfloat16 while parameters, features and heads stay float32.
 """
-
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distill.types import Widths
+
 N_PIXELS = 84
 BLOCK = 4  # side of the pixel blocks that `pack` turns into channels = conv1's stride
 N_BLOCKS = N_PIXELS // BLOCK
-
-
-class Widths(NamedTuple):
-    """Channels of the three convolutions and units of the fully connected layer."""
-
-    c1: int
-    c2: int
-    c3: int
-    fc: int
-
-    def __str__(self) -> str:
-        return next((k for k, w in WIDTHS.items() if w == self), ",".join(map(str, self[:])))
-
-
-WIDTHS = {
-    "nature": Widths(32, 64, 64, 512),
-    "net1": Widths(16, 32, 32, 256),
-    "net2": Widths(16, 16, 16, 128),
-    "net3": Widths(16, 16, 16, 64),
-    "1pct": Widths(8, 8, 8, 32),
-    "0.3pct": Widths(4, 4, 4, 16),
-    "0.1pct": Widths(2, 2, 2, 8),
-}
-
-
-def parse_widths(text: str) -> Widths:
-    """Read the name of a network, or its four widths as `C1,C2,C3,FC`.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    if text in WIDTHS:
-        return WIDTHS[text]
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4 or not all(1 <= n <= 4096 for n in numbers):
-        raise ValueError(f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC with widths from 1 to 4096")
-    return Widths(*numbers)
 
 
 def pack(obs: Tensor) -> Tensor:
@@ -73,9 +34,15 @@ def pack(obs: Tensor) -> Tensor:
     Returns:
         uint8 (B, 21, 21, 16 S), the channel index being (frame, row in block, column in block).
     """
-    words = obs.contiguous().view(torch.int32)  # four pixels of a row as one word: copies 4 bytes at a time
+    words = obs.contiguous().view(
+        torch.int32
+    )  # four pixels of a row as one word: copies 4 bytes at a time
     words = words.view(-1, obs.shape[1], N_BLOCKS, BLOCK, N_BLOCKS).permute(0, 2, 4, 1, 3)
-    return words.contiguous().view(torch.uint8).view(-1, N_BLOCKS, N_BLOCKS, BLOCK * BLOCK * obs.shape[1])
+    return (
+        words.contiguous()
+        .view(torch.uint8)
+        .view(-1, N_BLOCKS, N_BLOCKS, BLOCK * BLOCK * obs.shape[1])
+    )
 
 
 def packed_conv1(weight: Tensor) -> Tensor:
@@ -92,19 +59,28 @@ def packed_conv1(weight: Tensor) -> Tensor:
     return blocks.permute(0, 1, 3, 5, 2, 4).reshape(c1, n_stack * BLOCK * BLOCK, 2, 2)
 
 
+def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert layer.bias is not None
+    return layer.weight, layer.bias
+
+
 class Encoder(nn.Module):
     """Convolutions and the fully connected layer: uint8 observations in, features (B, fc) out.
 
     `cnn` and `linear` are what stable-baselines3's NatureCNN holds under these names.
     """
 
-    def __init__(self, widths: Widths, n_stack: int = 4, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, widths: Widths, n_stack: int = 4, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         c1, c2, c3, fc = widths
         self.widths, self.n_stack, self.dtype = widths, n_stack, dtype
         self.features_dim = fc
         self.cnn = nn.Sequential(
-            nn.Conv2d(n_stack, c1, 8, 4), nn.ReLU(), nn.Conv2d(c1, c2, 4, 2), nn.ReLU(), nn.Conv2d(c2, c3, 3, 1), nn.ReLU(), nn.Flatten()
+            nn.Conv2d(n_stack, c1, 8, 4), nn.ReLU(), nn.Conv2d(c1, c2, 4, 2), nn.ReLU(),
+            nn.Conv2d(c2, c3, 3, 1), nn.ReLU(), nn.Flatten()
         )  # fmt: skip
         self.linear = nn.Sequential(nn.Linear(c3 * 7 * 7, fc), nn.ReLU())
 
@@ -117,15 +93,14 @@ class Encoder(nn.Module):
         assert obs.dtype == torch.uint8, obs.dtype
         packed = pack(obs) if obs.shape[-1] == N_PIXELS else obs
         x = packed.permute(0, 3, 1, 2).to(self.dtype)  # (B, 16 S, 21, 21), channels_last
-        x = F.relu(self._conv(x, 0, packed_conv1(self.cnn[0].weight), stride=1))  # (B, c1, 20, 20)
-        x = F.relu(self._conv(x, 2, self.cnn[2].weight, stride=2))  # (B, c2, 9, 9)
-        x = F.relu(self._conv(x, 4, self.cnn[4].weight, stride=1))  # (B, c3, 7, 7)
-        linear = self.linear[0]
-        x = F.linear(x.flatten(1), linear.weight.to(self.dtype), linear.bias.to(self.dtype))
-        return F.relu(x).float()
+        (w1, b1), (w2, b2), (w3, b3) = (_parameters(self.cnn[i]) for i in (0, 2, 4))
+        x = F.relu(self._conv(x, packed_conv1(w1), b1, stride=1))  # (B, c1, 20, 20)
+        x = F.relu(self._conv(x, w2, b2, stride=2))  # (B, c2, 9, 9)
+        x = F.relu(self._conv(x, w3, b3, stride=1))  # (B, c3, 7, 7)
+        weight, bias = _parameters(self.linear[0])
+        return F.relu(F.linear(x.flatten(1), weight.to(self.dtype), bias.to(self.dtype))).float()
 
-    def _conv(self, x: Tensor, layer: int, weight: Tensor, *, stride: int) -> Tensor:
-        bias = self.cnn[layer].bias
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor, *, stride: int) -> Tensor:
         return F.conv2d(x, weight.to(self.dtype), bias.to(self.dtype), stride=stride)
 
 
@@ -133,8 +108,14 @@ class Student(nn.Module):
     """An encoder with an action head, and a value head where a reward is learned from."""
 
     def __init__(
-        self, widths: Widths, n_actions: int, *, n_stack: int = 4, dtype: torch.dtype = torch.float32, with_value: bool = False
-    ) -> None:  # fmt: skip
+        self,
+        widths: Widths,
+        n_actions: int,
+        *,
+        n_stack: int = 4,
+        dtype: torch.dtype = torch.float32,
+        with_value: bool = False,
+    ) -> None:
         super().__init__()
         self.n_actions = n_actions
         self.encoder = Encoder(widths, n_stack, dtype)

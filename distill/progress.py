@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line every half minute elsewhere; and polite interruption."""
+"""Progress of long work, a bar on a terminal and a line now and then elsewhere; interruption."""
 
 import signal
 import sys
@@ -15,7 +15,14 @@ class Progress:
     """Shows how far `total` units of work have come, on standard error."""
 
     def __init__(self, total: int, *, done: int = 0, unit: str = "step", title: str = "") -> None:
-        self._bar = tqdm(total=total, initial=done, unit=unit, desc=title or None, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=unit,
+            desc=title or None,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
         self._total, self._done, self._unit, self._title = total, done, unit, title
         self._started = self._last_line = time.monotonic()
         self._done_at_start = done
@@ -38,7 +45,8 @@ class Progress:
         rate = (self._done - self._done_at_start) / (time.monotonic() - self._started)
         left_seconds = (self._total - self._done) / rate if rate else float("inf")
         title = f"{self._title}: " if self._title else ""
-        return f"{title}{self._done:,} of {self._total:,} {self._unit}s, {rate:,.0f}/s, {left_seconds / 60:,.0f} min left {note}".rstrip()
+        counts = f"{self._done:,} of {self._total:,} {self._unit}s, {rate:,.0f}/s"
+        return f"{title}{counts}, {left_seconds / 60:,.0f} min left {note}".rstrip()
 
     def close(self) -> None:
         """Finish the bar."""
@@ -55,14 +63,21 @@ class Interruption:
         self.requested = False
 
     def __enter__(self) -> Self:
-        self._previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {
+            s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)
+        }
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

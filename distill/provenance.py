@@ -13,7 +13,9 @@ PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
 
 def _git(*args: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What stable-baselines3 needs to train on our games: an environment adapter, a policy and an exporter."""
+"""What stable-baselines3 needs to train on our games: an adapter, a policy, an exporter."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,10 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
+from typing_extensions import override
 
-from distill.networks import N_PIXELS, Encoder, Widths
-from distill.types import Envs, Step
+from distill.networks import N_PIXELS, Encoder
+from distill.types import Envs, Step, Widths
 
 N_STACK = 4
 
@@ -28,49 +29,65 @@ def observation_space() -> gymnasium.spaces.Box:
 class AtariVecEnv(VecEnv):
     """Our environments as a stable-baselines3 VecEnv.
 
-    `infos` carry what SB3 reads: "episode" with the raw score and length of a finished whole game (as its
-    Monitor writes below the wrapper for lost lives), and the last observation of a game cut by the time limit.
+    `infos` carry what SB3 reads: "episode" with the raw score and length of a finished whole game
+    (as its Monitor writes below the wrapper for lost lives), and the last observation of a game cut
+    by the time limit.
     """
 
     def __init__(self, envs: Envs) -> None:
-        super().__init__(envs.n_envs, observation_space(), gymnasium.spaces.Discrete(envs.n_actions))
+        super().__init__(
+            envs.n_envs, observation_space(), gymnasium.spaces.Discrete(envs.n_actions)
+        )
         self._envs = envs
 
+    @override
     def reset(self) -> VecEnvObs:
         """Start all games."""
         return self._envs.reset()
 
+    @override
     def step_async(self, actions: np.ndarray) -> None:
         """Remember the actions."""
         self._actions = actions
 
+    @override
     def step_wait(self) -> VecEnvStepReturn:
         """Play the remembered actions."""
         step = self._envs.step(self._actions)
         return step.obs, step.reward, step.done, _infos(step)
 
+    @override
     def close(self) -> None:
         """Nothing to release: the emulator ends with the process."""
 
+    @override
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Do nothing: the games are seeded where they are built."""
         return [None] * self.num_envs
 
+    @override
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Answer the one attribute that SB3 asks for; the games render nothing."""
         if attr_name != "render_mode":
             raise AttributeError(attr_name)
         return [None] * self.num_envs
 
+    @override
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refuse: the emulator's games are not Python objects."""
         raise AttributeError(attr_name)
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+    @override
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
         """Refuse: the emulator's games are not Python objects."""
         raise AttributeError(method_name)
 
-    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: Any = None) -> list[bool]:
+    @override
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper], indices: Any = None
+    ) -> list[bool]:
         """Say no: there are no wrappers."""
         return [False] * self.num_envs
 
@@ -88,24 +105,29 @@ def _infos(step: Step) -> list[dict[str, Any]]:
 class _Extractor(Encoder):
     """Our encoder under the constructor that SB3 calls."""
 
-    def __init__(self, observation_space: gymnasium.Space[Any], widths: Widths, dtype: torch.dtype) -> None:
+    def __init__(self, _space: gymnasium.Space[Any], widths: Widths, dtype: torch.dtype) -> None:
         super().__init__(widths, N_STACK, dtype)
 
 
 class FastCnnPolicy(ActorCriticCnnPolicy):
     """SB3's CnnPolicy over our fast encoder: the same parameters, names and initialization."""
 
+    @override
     def extract_features(self, obs: Any, features_extractor: Any = None) -> Tensor:
-        """Encode uint8 observations as they are; SB3 would first make a float32 copy divided by 255."""
+        """Encode uint8 observations; SB3 would first make a float32 copy divided by 255."""
         return self.features_extractor(obs)
 
+    @override
     def predict_values(self, obs: Any) -> Tensor:
         """Estimate returns (B, 1); SB3's own goes past `extract_features`."""
         return self.value_net(self.mlp_extractor.forward_critic(self.extract_features(obs)))
 
+    @override
     def get_distribution(self, obs: Any) -> Distribution:
         """Return the distribution over actions; SB3's own goes past `extract_features`."""
-        return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(self.extract_features(obs)))
+        return self._get_action_dist_from_latent(
+            self.mlp_extractor.forward_actor(self.extract_features(obs))
+        )
 
 
 def policy_kwargs(widths: Widths, dtype: torch.dtype) -> dict[str, Any]:
@@ -119,10 +141,10 @@ def policy_kwargs(widths: Widths, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def export_zip(policy: FastCnnPolicy, n_actions: int, path: Path) -> None:
-    """Write a teacher as a stock SB3 zip: float16 weights, no optimizer state, nothing of this project.
+    """Write a teacher as a stock SB3 zip: float16 weights, no optimizer state, nothing of ours.
 
-    `PPO.load` reads it in a Python that has never heard of this project if the network is NatureCNN; of
-    other widths, only `distill.teacher` does, which looks at the weights alone.
+    `PPO.load` reads it in a Python that has never heard of this project if the network is
+    NatureCNN; of other widths, only `distill.teacher` does, which looks at the weights alone.
 
     Args:
         policy: what was trained.

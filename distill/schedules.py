@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class LinearSchedule(NamedTuple):
-    """A straight line from `start` to `end` over the first `fraction` of a run, constant after it."""
+    """A straight line from `start` to `end` over the first `fraction` of a run, then constant."""
 
     start: float
     end: float
@@ -18,7 +18,10 @@ class LinearSchedule(NamedTuple):
             ValueError: if the text has another form, a value is not finite and non-negative, or the
                 fraction is outside (0, 1].
         """
-        parts = [float(part) for part in text.split(":")]
+        try:
+            parts = [float(part) for part in text.split(":")]
+        except ValueError:
+            parts = []
         if not 1 <= len(parts) <= 3 or not all(0 <= part < float("inf") for part in parts):
             raise ValueError("START[:END[:FRACTION]] of non-negative numbers")
         start, end, fraction = [*parts, *(parts[:1] if len(parts) == 1 else []), 1.0][:3]
@@ -37,12 +40,19 @@ class LinearSchedule(NamedTuple):
 
     def __str__(self) -> str:
         if self.start == self.end:
-            return f"{self.start:g}"
-        return f"{self.start:g}:{self.end:g}" + (f":{self.fraction:g}" if self.fraction != 1 else "")
+            return _text(self.start)
+        n_needed = 2 if self.fraction == 1 else 3
+        return ":".join(map(_text, self[:n_needed]))
+
+
+def _text(number: float) -> str:
+    """Write a number so that it reads back exactly, as short as a user would."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 class Every:
-    """Tells when a multiple of `period_steps` was reached or crossed since the last time it was asked.
+    """Tells when a multiple of `period_steps` was reached or crossed since it was last asked.
 
     Testing `step % period == 0` would miss whenever the stride does not divide the period.
     """
@@ -52,6 +62,7 @@ class Every:
         self._n_periods = step // period_steps
 
     def __call__(self, step: int) -> bool:
+        """Say whether it is due at `step`; later calls take steps that are no smaller."""
         n_periods = step // self.period_steps
         crossed = n_periods > self._n_periods
         self._n_periods = n_periods

@@ -1,4 +1,4 @@
-"""One folder a run: config.yaml, TensorBoard events and metrics.csv, the latter two from one call."""
+"""One folder a run: config.yaml, and from one call TensorBoard events and metrics.csv."""
 
 import csv
 import io
@@ -21,6 +21,36 @@ from distill.provenance import provenance
 CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
 
 TAGS = {
+    "distill/kl": "KL(teacher || student) at temperature 1, whatever loss is trained",
+    "distill/agreement": "share of samples on which both have the same best action",
+    "distill/teacher_entropy": "mean entropy of the teacher's policy, nats",
+    "distill/student_entropy": "mean entropy of the student's policy, nats",
+    "icm/inverse_loss": "cross-entropy of the action given both states' features",
+    "icm/forward_loss": "half the squared error of the predicted features, summed over them",
+    "icm/inverse_accuracy": "share of samples whose action the inverse model names",
+    "icm/majority_share": "share of the commonest action: what naming it always would reach",
+    "icm/forward_skill": "1 - forward loss / that of predicting that nothing changes",
+    "icm/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
+    "uncertainty/mean": "mean divergence of the teacher's answers to augmented states, nats",
+    "explore/epsilon": "probability of a random action",
+    "explore/teacher_mix": "probability that the teacher acts",
+    "loss/distill": "unweighted loss term: the divergence",
+    "loss/icm": "unweighted loss term: (1 - beta) inverse + beta forward",
+    "loss/policy": "unweighted loss term: PPO-clip",
+    "loss/value": "unweighted loss term: squared error of the value estimate",
+    "loss/entropy": "unweighted loss term: minus the student's entropy",
+    "grad_norm/distill": "norm of that term's own gradient, measured every fifth row",
+    "grad_norm/icm": "likewise",
+    "grad_norm/policy": "likewise",
+    "grad_norm/value": "likewise",
+    "grad_norm/entropy": "likewise",
+    "eval/mean_reward": "student's mean score over whole games, sampled actions",
+    "eval/mean_reward_greedy": "the same, greedy actions",
+    "eval/mean_ep_length": "mean length of those games in agent steps, sampled actions",
+    "eval/score_share": "(student - floor) / (teacher - floor), sampled actions",
+    "eval/teacher": "the teacher's mean score by the same protocol, a flat line to compare with",
+    "eval/floor": "the higher of the random and the best constant policy's mean score, likewise",
+    "train/n_updates": "student: updates made so far",
     "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
     "rollout/ep_len_mean": "their mean length in agent steps",
     "time/fps": "agent steps a second since the command started",
@@ -28,16 +58,25 @@ TAGS = {
     "train/entropy_loss": "teacher: minus the mean entropy of its policy",
     "train/policy_gradient_loss": "teacher: PPO's clipped loss",
     "train/value_loss": "teacher: mean squared error of the value estimate",
-    "train/approx_kl": "teacher: estimated KL divergence between the policies before and after an update",
+    "train/approx_kl": "teacher: estimated KL between the policies before and after an update",
     "train/clip_fraction": "teacher: share of samples whose probability ratio was clipped",
     "train/loss": "teacher: loss of the last minibatch",
-    "train/explained_variance": "teacher: share of the returns' variance that the value estimate explains",
+    "train/explained_variance": "teacher: share of the returns' variance that the value explains",
     "train/clip_range": "teacher: PPO's clipping range",
+}
+
+CHARTS = {
+    "distillation": {
+        "student against teacher and floor": [
+            "Multiline",
+            ["eval/mean_reward$", "eval/teacher$", "eval/floor$"],
+        ]
+    }
 }
 
 
 def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
-    """Make the folder of a new run and write config.yaml: settings, command line, commit, versions, machine.
+    """Make the folder of a new run, and config.yaml: settings, command line and provenance.
 
     Returns:
         What was written.
@@ -46,7 +85,9 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
         FileExistsError: if there is such a folder; a run's folder is never used twice.
     """
     if run_dir.exists():
-        raise FileExistsError(f"--run_dir {run_dir} exists; name a new folder, or continue that run with --resume {run_dir}")
+        raise FileExistsError(
+            f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
+        )
     try:
         run_dir.mkdir(parents=True)
     except OSError as error:
@@ -78,7 +119,8 @@ class Tracker:
 
     Args:
         run_dir: folder of the run.
-        resume_step: step of the checkpoint that the run continues from; what was logged after it is dropped,
+        resume_step: step of the checkpoint that the run continues from; what was logged after it is
+        dropped,
             so that no stretch of a curve is there twice.
     """
 
@@ -91,13 +133,20 @@ class Tracker:
         self._csv = csv.writer(self._file)
         if self._csv_path.stat().st_size == 0:
             self._csv.writerow(CSV_COLUMNS)
-        self.writer = SummaryWriter(str(run_dir), purge_step=None if resume_step is None else resume_step + 1)
+        self.writer = SummaryWriter(
+            str(run_dir), purge_step=None if resume_step is None else resume_step + 1
+        )
+        self.writer.add_custom_scalars(CHARTS)
         self._started = time.monotonic()
 
     def _drop_rows_after(self, step: int) -> None:
         if not self._csv_path.is_file():
             return
-        rows = [row for row in csv.reader(self._csv_path.open(newline="")) if len(row) == len(CSV_COLUMNS)]
+        rows = [
+            row
+            for row in csv.reader(self._csv_path.open(newline=""))
+            if len(row) == len(CSV_COLUMNS)
+        ]
         kept = [row for row in rows[1:] if int(row[0]) <= step]
         self._wall_seconds = float(kept[-1][1]) if kept else 0.0
         text = io.StringIO(newline="")
@@ -122,11 +171,23 @@ class Tracker:
             number = float(value)
             self.writer.add_scalar(tag, number, step)
             self._csv.writerow((step, seconds, tag, f"{number:.8g}"))
+        # Now, not every two minutes: a kill must cost nothing that precedes the last checkpoint.
         self._file.flush()
+        self.writer.flush()
+
+    def finish(self, settings: Mapping[str, Any], result: Mapping[str, float]) -> None:
+        """Write settings and final scores to the HPARAMS tab, where runs are compared."""
+        plain = {k: "" if v is None else v for k, v in settings.items()}
+        self.writer.add_hparams(plain, dict(result), run_name=".")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.writer.close()
         self._file.close()

@@ -1,4 +1,4 @@
-"""Records that cross modules, with their shapes, and the protocols the training loop is written against.
+"""Records that cross modules, with their shapes, and the protocols the loop is written against.
 
 Letters used in shape comments everywhere:
 
@@ -22,6 +22,46 @@ IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 
 
+class Widths(NamedTuple):
+    """Channels of the three convolutions and units of the fully connected layer."""
+
+    c1: int
+    c2: int
+    c3: int
+    fc: int
+
+    def __str__(self) -> str:
+        return next((k for k, w in WIDTHS.items() if w == self), ",".join(map(str, self[:])))
+
+
+WIDTHS = {
+    "nature": Widths(32, 64, 64, 512),
+    "net1": Widths(16, 32, 32, 256),
+    "net2": Widths(16, 16, 16, 128),
+    "net3": Widths(16, 16, 16, 64),
+    "1pct": Widths(8, 8, 8, 32),
+    "0.3pct": Widths(4, 4, 4, 16),
+    "0.1pct": Widths(2, 2, 2, 8),
+}
+
+
+def parse_widths(text: str) -> Widths:
+    """Read the name of a network, or its four widths as `C1,C2,C3,FC`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if text in WIDTHS:
+        return WIDTHS[text]
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not all(1 <= n <= 4096 for n in numbers):
+        raise ValueError(f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC with widths from 1 to 4096")
+    return Widths(*numbers)
+
+
 class Game(NamedTuple):
     """One finished whole game."""
 
@@ -34,13 +74,16 @@ class Step(NamedTuple):
     """What one step of N environments returned.
 
     Environments reset themselves in the same step, so where `game_over` is true `obs` already is
-    the first observation of the next game and `final_obs` holds the last one of the game that ended.
+    the first observation of the next game and `final_obs` holds the last one of the game that
+    ended.
     """
 
     obs: ByteArray  # (N, S, 84, 84)
     action: IntArray  # (N,) executed; differs from the chosen one where FIRE had to be pressed
     reward: FloatArray  # (N,) sign of the raw reward when training, the raw reward otherwise
-    done: BoolArray  # (N,) an episode ended for the learner: a game over, or a lost life in training
+    done: (
+        BoolArray  # (N,) an episode ended for the learner: a game over, or a lost life in training
+    )
     game_over: BoolArray  # (N,) the emulator started a new game
     truncated: BoolArray  # (N,) the game over came from the time limit
     final_obs: ByteArray | None  # (N, S, 84, 84), rows valid only where game_over; None if nowhere
@@ -75,7 +118,7 @@ class Teacher(Protocol):
 class Batch(NamedTuple):
     """One minibatch for the distillation and ICM terms; every pair lies inside one game."""
 
-    index: IntArray  # (B,) places in the ring, for writing the measured divergence back
+    place: IntArray  # (B,) places in the ring, for writing the measured divergence back
     obs: Tensor  # (B, 21, 21, 16 S) uint8, packed
     next_obs: Tensor | None  # the same one step later; None unless asked for
     action: Tensor  # (B,) int64, executed

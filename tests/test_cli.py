@@ -1,0 +1,290 @@
+"""Command lines: what they mean, what they refuse, and in which words."""
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distill import cli
+from distill.cli import (
+    DivergedError,
+    check,
+    flag,
+    from_mapping,
+    given_flags,
+    one_of,
+    option,
+    parse_settings,
+    positive_int,
+    read_yaml,
+    replace,
+    run_command,
+    steps,
+    to_yaml,
+)
+from distill.schedules import LinearSchedule
+
+
+@dataclass(frozen=True)
+class Config:
+    """One setting of every kind."""
+
+    total_steps: int | None = option(None, "steps, about 50 % of them", steps, positional=True)
+    seed: int = option(0, "seed", cli.nonnegative_int)
+    n_envs: int = option(8, "games", positive_int)
+    max_norm: float = option(0.5, "norm", cli.positive)
+    w_value: float = option(0.5, "weight", cli.nonnegative)
+    gamma: float = option(0.99, "discount", cli.fraction)
+    color: str = option("red", "a color", one_of("red", "blue"))
+    name: str = option("x", "a name", str)
+    epsilon: LinearSchedule = option(LinearSchedule(1.0, 0.0), "schedule", LinearSchedule.parse)
+    use_fire: bool = option(False, "a truth", flag)
+    run_dir: Path | None = option(None, "folder", Path)
+    resume: Path | None = option(None, "folder", Path)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def parse(*argv: str) -> Config:
+    return parse_settings(Config, "What it does.", argv)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Return the one line that a command line is refused with."""
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    assert exit_.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+# --- values ---
+
+
+def test_without_flags_the_defaults_hold():
+    assert parse() == Config()
+
+
+def test_flags_are_spelled_as_the_fields():
+    cfg = parse("1e7", "--seed", "3", "--n_envs=4", "--epsilon", "0.5:0.1", "--use_fire")
+    expected = Config(10_000_000, seed=3, n_envs=4, epsilon=LinearSchedule(0.5, 0.1), use_fire=True)
+    assert cfg == expected
+
+
+def test_a_truth_can_be_taken_back():
+    assert parse("--use_fire", "--no-use_fire").use_fire is False
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", 1), ("200000", 200_000), ("1e7", 10_000_000), ("2.5e3", 2500), ("1e12", 10**12)],
+)
+def test_steps_are_whole_numbers_in_either_notation(text, expected):
+    assert parse(text).total_steps == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1.5", "0", "-3", "1e-3", "nan", "inf", "1e400", "1e13", "abc", "", "-1e5", "2e5 steps"],
+)
+def test_steps_of_any_other_form_are_refused(capsys, text):
+    with pytest.raises(ValueError, match="200000 or 2e5"):
+        steps(text)
+    line = refusal(capsys, "--", text)
+    assert "total_steps must be a whole number of steps from 1 to 1e+12" in line
+    assert f"got {text!r}" in line
+
+
+@pytest.mark.parametrize("text", ["1.5", "0", "-3", "1e-3", "nan", "1e400", "abc"])
+def test_steps_are_refused_as_a_user_types_them(capsys, text):
+    line = refusal(capsys, text)
+    assert "error: total_steps must be a whole number of steps from 1 to 1e+12" in line
+    assert f"such as 200000 or 2e5, got {text!r}" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("seed", "-1", "a whole number of at least 0"),
+        ("seed", "1.5", "a whole number of at least 0"),
+        ("n_envs", "0", "a whole number of at least 1"),
+        ("n_envs", "1e3", "a whole number of at least 1"),
+        ("max_norm", "0", "a number above 0"),
+        ("max_norm", "nan", "a number above 0"),
+        ("max_norm", "1e400", "a number above 0"),
+        ("w_value", "-0.1", "a number of at least 0"),
+        ("gamma", "1.01", "a number from 0 to 1"),
+        ("color", "green", "one of red, blue"),
+        ("color", "re", "one of red, blue"),
+        ("epsilon", "x", "START[:END[:FRACTION]]"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_what_is(capsys, name, text, allowed):
+    line = refusal(capsys, f"--{name}", text)
+    assert f"--{name} must be {allowed}" in line
+    assert f"got {text!r}" in line
+
+
+def test_a_number_beyond_any_float_is_a_number_still(capsys):
+    assert parse("--seed", "1" + 400 * "0").seed == 10**400
+    refusal(capsys, "--seed", 5000 * "9")  # more digits than Python reads
+
+
+def test_values_from_python_are_checked_too():
+    with pytest.raises(ValueError, match="--n_envs must be a whole number of at least 1, got '0'"):
+        Config(n_envs=0)
+    with pytest.raises(ValueError, match="--gamma must be"):
+        replace(Config(), gamma=float("nan"))
+    with pytest.raises(ValueError, match="--seed must have a value"):
+        Config(seed=None)  # pyright: ignore[reportArgumentType] (what YAML's `seed:` makes of it)
+
+
+# --- flags ---
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--sed", "3"], "--sed"),
+        (["--se", "3"], "--se"),
+        (["--use"], "--use"),
+        (["1e5", "2e5"], "2e5"),
+        (["-x"], "-x"),
+        (["--seed"], "--seed"),
+        (["--seed", "--n_envs", "3"], "--seed"),
+        (["--use_fire=maybe"], "--use_fire"),
+    ],
+)
+def test_an_unknown_abbreviated_or_empty_flag_is_refused_by_name(capsys, argv, named):
+    assert named in refusal(capsys, *argv)
+
+
+def test_help_shows_every_flag_and_its_default(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("--help")
+    assert exit_.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for text in ("What it does.", "about 50 % of them", "--no-use_fire", "--config FILE"):
+        assert text in out
+    assert "--epsilon EPSILON schedule (default: 1:0)" in out
+
+
+def test_given_flags_are_named_without_their_values():
+    assert given_flags(["1e5", "--seed", "3", "--n_envs=4", "-3"]) == {"seed", "n_envs"}
+
+
+# --- settings files ---
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_settings_file_replaces_defaults_and_flags_replace_both(tmp_path):
+    file = write(tmp_path / "a.yaml", "seed: 3\nn_envs: 2\ntotal_steps: 1e5\nuse_fire: true\n")
+    assert parse("--config", file, "--n_envs", "5") == Config(
+        100_000, seed=3, n_envs=5, use_fire=True
+    )
+    assert parse("--config", file, "--no-use_fire").use_fire is False
+
+
+@pytest.mark.parametrize("text", ["1:0", "0:1", "1", "1e-3", "0.5:0.1:0.5", "12:30:1"])
+def test_a_value_means_the_same_in_a_file_as_in_a_flag(tmp_path, text):
+    file = write(tmp_path / "a.yaml", f"epsilon: {text}\n")
+    assert parse("--config", file) == parse("--epsilon", text)
+
+
+def test_what_was_written_reads_back(tmp_path):
+    cfg = parse("2e5", "--epsilon", "0.12345678:1e-7:0.3", "--run_dir", "runs/x", "--name", "1e3")
+    text = yaml.safe_dump(to_yaml(cfg))
+    values = read_yaml(Path(write(tmp_path / "a.yaml", text)))
+    assert from_mapping(Config, values, origin="a.yaml") == cfg
+
+
+def test_a_runs_own_record_gives_its_settings_but_not_its_folder(tmp_path):
+    old = Config(1000, seed=3, run_dir=Path("runs/old"), resume=Path("runs/older"))
+    record = {"settings": to_yaml(old), "started": "2026-01-01", "argv": ["1000"], "dirty": True}
+    file = write(tmp_path / "config.yaml", yaml.safe_dump(record))
+    assert parse("--config", file) == Config(1000, seed=3)
+    assert parse("--config", file, "--run_dir", "runs/new").run_dir == Path("runs/new")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("sed: 3\n", "holds settings that do not exist: sed"),
+        ("settings: 3\n", "holds settings that do not exist: settings"),
+        ("settings: {sed: 3}\n", "holds settings that do not exist: sed"),
+        ("1: 2\nsed: 3\ntrue: 1\n", "holds settings that do not exist: 1, True, sed"),
+        ("seed: -3\n", "--seed must be a whole number of at least 0, got '-3'"),
+        ("seed:\n", "--seed must have a value"),
+        ("total_steps: 1.5\n", "total_steps must be a whole number of steps"),
+        ("color: [red]\n", "--color must be one of red, blue"),
+        ("use_fire: 3\n", "--use_fire must be true or false, got '3'"),
+        ("- seed\n", "must hold settings as `name: value` lines"),
+        ("", "must hold settings as `name: value` lines"),
+        ("a: [\n", "is not valid YAML"),
+        ("!!python/object/apply:os.system [exit]\n", "is not valid YAML"),
+    ],
+)
+def test_a_settings_file_with_anything_else_is_refused(capsys, tmp_path, text, reason):
+    assert reason in refusal(capsys, "--config", write(tmp_path / "a.yaml", text))
+
+
+def test_a_settings_file_that_is_not_there_or_not_text_is_refused(capsys, tmp_path):
+    missing, folder, binary = (tmp_path / name for name in ("missing.yaml", "folder", "binary"))
+    folder.mkdir()
+    binary.write_bytes(b"\xff\x00\xfe")
+    assert f"--config {missing} is not a file" in refusal(capsys, "--config", str(missing))
+    assert f"--config {folder} is not a file" in refusal(capsys, "--config", str(folder))
+    assert f"--config {binary} is not valid YAML" in refusal(capsys, "--config", str(binary))
+
+
+# --- how commands end ---
+
+
+def status_of(error: BaseException | None) -> Any:
+    def main() -> None:
+        if error is not None:
+            raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    return exit_.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, 0),
+        (ValueError("bad"), 2),
+        (FileNotFoundError("bad"), 2),
+        (FileExistsError("bad"), 2),
+        (OSError("bad"), 1),
+        (OSError(errno.ENOSPC, "bad"), 1),
+        (DivergedError("bad"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=repr,
+)
+def test_the_exit_status_tells_how_a_command_ended(error, status):
+    assert status_of(error) == status
+
+
+def test_an_error_is_one_line_on_standard_error(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "--seed", "x"])
+    status_of(ValueError("two\nlines"))
+    assert capsys.readouterr() == ("", "train.py: error: two lines\n")
+
+
+def test_a_mistake_in_the_program_shows_where_it_is():
+    with pytest.raises(TypeError):
+        status_of(TypeError("a bug"))

@@ -1,0 +1,75 @@
+"""The machine under the program."""
+
+import pytest
+import torch
+
+from distill.device import (
+    DEVICES,
+    describe_machine,
+    has_native_bfloat16,
+    prepare_process,
+    resolve_device,
+    resolve_precision,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_without_a_gpu_the_device_is_the_cpu(without_gpu, name):
+    assert resolve_device(name) == CPU
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(without_gpu, name):
+    with pytest.raises(ValueError, match=f"--device {name} is not available here; there is: cpu"):
+        resolve_device(name)
+
+
+def test_every_name_of_a_device_is_known(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert {resolve_device(name).type for name in DEVICES} == {"cpu", "cuda", "mps"}
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_computes_in_bfloat16_only_where_it_is_native(monkeypatch, native, expected):
+    capabilities = {"avx512_bf16": native}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_native_bfloat16(CPU) is native
+    assert resolve_precision("auto", CPU) is expected
+
+
+def test_a_precision_that_is_asked_for_is_taken():
+    assert resolve_precision("float32", CPU) is torch.float32
+    assert resolve_precision("bfloat16", CPU) is torch.bfloat16
+
+
+def test_the_number_of_threads_is_set_where_it_is_given():
+    n_before = torch.get_num_threads()
+    try:
+        prepare_process(1)
+        assert torch.get_num_threads() == 1
+        prepare_process(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(n_before)
+
+
+def test_the_machine_is_described_in_one_line():
+    text = describe_machine()
+    assert f"torch {torch.__version__}" in text
+    assert "cores" in text
+    assert "\n" not in text

@@ -1,0 +1,104 @@
+"""Writes that leave the old file or the new one, whole."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill.files import write_atomically, write_text
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def old(tmp_path) -> Path:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_new_text_replaces_the_old_and_nothing_else_is_left(old):
+    write_text(old, "new")
+    assert old.read_text() == "new"
+    assert names(old.parent) == ["file.txt"]
+
+
+def test_missing_folders_are_made(tmp_path):
+    write_text(tmp_path / "a" / "b" / "file.txt", "new")
+    assert (tmp_path / "a" / "b" / "file.txt").read_text() == "new"
+
+
+def test_the_old_file_is_whole_while_the_new_one_is_written(old):
+    def write(path: Path) -> None:
+        path.write_text("half")
+        assert old.read_text() == "old"
+        assert path != old
+
+    write_atomically(old, write)
+    assert old.read_text() == "half"
+
+
+def test_writers_see_the_suffix_that_chooses_their_format(tmp_path):
+    seen = []
+    write_atomically(tmp_path / "teacher.zip", lambda path: (seen.append(path), path.touch()))
+    assert seen[0].suffix == ".zip"
+    assert seen[0].parent == tmp_path  # the same file system, or replacing would not be atomic
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, MemoryError])
+def test_a_writer_that_raises_leaves_the_old_file_and_nothing_else(old, error):
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise error
+
+    with pytest.raises(error):
+        write_atomically(old, write)
+    assert old.read_text() == "old"
+    assert names(old.parent) == ["file.txt"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_reason(old):
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"cannot write .*file\.txt: No space left on device"):
+        write_atomically(old, write)
+    assert old.read_text() == "old"
+    assert names(old.parent) == ["file.txt"]
+
+
+def test_a_limit_on_file_size_leaves_the_old_file_and_nothing_else(old):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    code = f"from distill.files import *; write_text(Path({str(old)!r}), 'x' * 10_000)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"cannot write {old}: File too large" in done.stderr
+    assert old.read_text() == "old"
+    assert names(old.parent) == ["file.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_file(old):
+    # A file where the folder should be: unlike missing permissions, this stops root too.
+    with pytest.raises(OSError, match=r"cannot write .*checkpoint\.pt: "):
+        write_text(old / "checkpoint.pt", "new")
+    assert old.read_text() == "old"
+
+
+def test_a_folder_in_the_files_place_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "file.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"cannot write .*file\.txt: Is a directory"):
+        write_text(tmp_path / "file.txt", "new")
+    assert names(tmp_path) == ["file.txt"]

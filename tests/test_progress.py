@@ -1,0 +1,64 @@
+"""Progress without a terminal, and polite interruption."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from distill import progress as module
+from distill.progress import Interruption, Progress
+
+
+def test_nothing_is_printed_before_a_line_is_due(capsys):
+    progress = Progress(100)
+    progress.update(10)
+    progress.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    progress = Progress(20_000, done=4_000, title="train")
+    progress.update(1_000, "score 3.5")
+    out, err = capsys.readouterr()
+    assert out == ""  # standard output is for results
+    line = r"train: 5,000 of 20,000 steps, [\d,]+/s, [\d,]+ min left score 3\.5\n"
+    assert re.fullmatch(line, err), err
+
+
+def test_the_rate_counts_only_what_was_done_since_the_start(monkeypatch, capsys):
+    now = iter([100.0, 110.0, 110.0, 110.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(module, "LINE_SECONDS", 5.0)
+    Progress(20_000, done=4_000).update(4_000)  # 400/s, 12,000 to go
+    assert "8,000 of 20,000 steps, 400/s, 0 min left" in capsys.readouterr().err
+
+
+def test_a_run_without_any_progress_divides_by_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    Progress(10).update(0)
+    assert "0 of 10 steps, 0/s, inf min left" in capsys.readouterr().err
+
+
+def test_a_remark_is_a_line_on_standard_error(capsys):
+    Progress(10).say("first score 3")
+    assert capsys.readouterr() == ("", "first score 3\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
+    with Interruption() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), number)
+        assert interruption.requested
+        assert "once more to stop at once" in capsys.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+
+
+def test_the_handlers_of_before_are_put_back():
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    with Interruption():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before

@@ -1,0 +1,212 @@
+"""Run folders, and the two places that every scalar goes to."""
+
+import csv
+import itertools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from distill import cli
+from distill.config import TeacherConfig
+from distill.schedules import LinearSchedule
+from distill.tracking import CSV_COLUMNS, TAGS, Tracker, create_run, read_run
+from distill.types import WIDTHS
+
+KL, FPS = "distill/kl", "time/fps"
+
+
+def csv_rows(run_dir: Path) -> list[tuple[int, str, float]]:
+    """Return (step, tag, value) of every row of metrics.csv."""
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == CSV_COLUMNS
+    return [(int(step), tag, float(value)) for step, _, tag, value in rows]
+
+
+def events(run_dir: Path) -> list[tuple[int, str, float]]:
+    """Return (step, tag, value) of every scalar that TensorBoard shows."""
+    accumulator = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
+    tags = accumulator.Tags()["scalars"]
+    return [(e.step, tag, e.value) for tag in tags for e in accumulator.Scalars(tag)]
+
+
+# --- scalars ---
+
+
+def test_csv_and_tensorboard_agree(tmp_path):
+    with Tracker(tmp_path) as tracker:
+        for step in range(100, 1000, 100):
+            tracker.log({KL: 1 / step, FPS: step}, step)
+    rows = csv_rows(tmp_path)
+    assert len(rows) == 18
+    assert rows[0] == (100, KL, 0.01)
+    for row, event in zip(sorted(rows), sorted(events(tmp_path)), strict=True):
+        assert row[:2] == event[:2]
+        assert row[2] == pytest.approx(event[2], rel=1e-6)
+
+
+def test_tensors_are_written_as_numbers(tmp_path):
+    with Tracker(tmp_path) as tracker:
+        tracker.log({KL: torch.tensor(0.25), FPS: torch.tensor(3)}, 1)
+    assert csv_rows(tmp_path) == [(1, KL, 0.25), (1, FPS, 3.0)]
+
+
+def test_a_tag_that_is_not_documented_is_refused(tmp_path):
+    with Tracker(tmp_path) as tracker, pytest.raises(KeyError, match="distill/secret"):
+        tracker.log({"distill/secret": 1.0}, 1)
+    assert csv_rows(tmp_path) == []
+
+
+def test_every_tag_is_documented_in_words():
+    assert all(len(text) > 5 and "/" in tag for tag, text in TAGS.items())
+
+
+def test_what_was_logged_is_on_disk_before_the_tracker_closes(tmp_path):
+    # So a kill loses nothing that was logged before the last checkpoint.
+    with Tracker(tmp_path) as tracker:
+        for step in (1, 2, 3):
+            tracker.log({KL: 0.5}, step)
+            assert csv_rows(tmp_path)[-1] == (step, KL, 0.5)
+            assert events(tmp_path)[-1] == (step, KL, 0.5)
+
+
+# --- resumed runs ---
+
+
+@pytest.fixture
+def clock(monkeypatch) -> None:
+    """Let a minute pass whenever it is looked at: TensorBoard orders files by their second."""
+    minutes = itertools.count(time.time(), 60)
+    monkeypatch.setattr(time, "time", lambda: next(minutes))
+
+
+@pytest.fixture
+def resumed(tmp_path, clock) -> Path:
+    """A run that was killed at step 50 and continued from its checkpoint of step 30."""
+    with Tracker(tmp_path) as tracker:
+        for step in (10, 20, 30, 40, 50):
+            tracker.log({KL: 1.0, FPS: 1.0}, step)
+    with Tracker(tmp_path, resume_step=30) as tracker:
+        for step in (40, 60):
+            tracker.log({KL: 2.0, FPS: 2.0}, step)
+    return tmp_path
+
+
+@pytest.mark.parametrize("read", [csv_rows, events])
+def test_a_resumed_run_has_no_stretch_twice_and_none_missing(resumed, read):
+    expected = [(10, 1.0), (20, 1.0), (30, 1.0), (40, 2.0), (60, 2.0)]
+    for wanted in (KL, FPS):
+        assert [(step, value) for step, tag, value in read(resumed) if tag == wanted] == expected
+
+
+def test_a_run_can_be_resumed_twice(resumed):
+    with Tracker(resumed, resume_step=20) as tracker:
+        tracker.log({KL: 3.0}, 25)
+    steps = [10, 20, 25]
+    assert [step for step, tag, _ in csv_rows(resumed) if tag == KL] == steps
+    assert [step for step, tag, _ in events(resumed) if tag == KL] == steps
+
+
+def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path):
+    with Tracker(tmp_path) as tracker:
+        tracker.log({KL: 1.0}, 10)
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("20,1.5,dist")
+    with Tracker(tmp_path, resume_step=15) as tracker:
+        tracker.log({KL: 2.0}, 20)
+    assert csv_rows(tmp_path) == [(10, KL, 1.0), (20, KL, 2.0)]
+
+
+def test_wall_seconds_go_on_where_the_last_kept_row_ended(tmp_path):
+    (tmp_path / "metrics.csv").write_text(
+        "step,wall_seconds,tag,value\n10,100.00,time/fps,1\n20,200.00,time/fps,1\n"
+    )
+    with Tracker(tmp_path, resume_step=10) as tracker:
+        assert 100 <= tracker.wall_seconds < 110
+    with Tracker(tmp_path, resume_step=0) as tracker:
+        assert 0 <= tracker.wall_seconds < 10
+
+
+def test_resuming_before_anything_was_logged_starts_the_files(tmp_path):
+    with Tracker(tmp_path, resume_step=5) as tracker:
+        tracker.log({KL: 1.0}, 10)
+    assert csv_rows(tmp_path) == [(10, KL, 1.0)]
+
+
+# --- run folders ---
+
+
+def a_config(**changes) -> TeacherConfig:
+    return cli.replace(TeacherConfig(total_steps=1000), **changes)
+
+
+def test_a_runs_settings_read_back(tmp_path):
+    cfg = a_config(
+        run_dir=tmp_path / "run",
+        env="ALE/Pong-v5",
+        network=WIDTHS["1pct"],
+        learning_rate=LinearSchedule(1e-3, 1e-7, 0.3),
+        n_threads=2,
+    )
+    create_run(tmp_path / "run", cfg)
+    settings = read_run(tmp_path / "run")["settings"]
+    assert cli.from_mapping(TeacherConfig, settings, origin="config.yaml") == cfg
+
+
+def test_a_run_records_where_it_came_from(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", "1000"])
+    returned = create_run(tmp_path / "run", a_config())
+    record = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert record == returned
+    assert record["argv"] == ["1000"]
+    assert set(record) == {"settings", "started", "argv", "commit", "dirty", "versions", "machine"}
+    assert record["versions"]["torch"] == torch.__version__
+
+
+def test_a_run_records_no_environment_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("API_TOKEN", "do-not-tell")
+    create_run(tmp_path / "run", a_config())
+    with Tracker(tmp_path / "run") as tracker:
+        tracker.log({KL: 1.0}, 1)
+    for path in (tmp_path / "run").iterdir():
+        assert b"do-not-tell" not in path.read_bytes()
+
+
+def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "kept.txt").write_text("kept")
+    with pytest.raises(FileExistsError, match=f"--run_dir {tmp_path} exists.*--resume {tmp_path}"):
+        create_run(tmp_path, a_config())
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot create --run_dir .*file/run: Not a directory"):
+        create_run(tmp_path / "file" / "run", a_config())
+
+
+@pytest.mark.parametrize("content", [None, "a: 1\n", "settings: 3\n", "- x\n", "[", ""])
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises((FileNotFoundError, ValueError), match=str(tmp_path)):
+        read_run(tmp_path)
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A setting whose value YAML might take for something else."""
+
+    text: str = cli.option("1:0", "any text", str)
+
+
+@pytest.mark.parametrize("text", ["1:0", "null", "yes", "1e3", "2026-01-01", "", "a: b", "'", "ä"])
+def test_texts_that_resemble_other_things_read_back(tmp_path, text):
+    create_run(tmp_path / "run", Odd(text))
+    settings = read_run(tmp_path / "run")["settings"]
+    assert cli.from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
