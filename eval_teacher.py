@@ -1,0 +1,135 @@
+"""Score a teacher, or a student, over whole games: `python eval_teacher.py`.
+
+Prints mean, standard deviation, 95 % interval, distinct returns and length of the games, greedy and
+sampled, beside the floors: random play and the best constant action. The last line is all of it as
+JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from distill import cli
+from distill.checkpoint import load_student
+from distill.config import EvalConfig
+from distill.device import prepare_process, resolve_device, resolve_precision
+from distill.envs import make_atari
+from distill.evaluation import PROTOCOL, Floors, Score, floors_of, json_text, verdict
+from distill.files import write_text
+from distill.provenance import provenance
+from distill.scoring import evaluate_modes, score_table
+from distill.teacher import NetworkTeacher, check_fits, env_id_of, latest_teacher, load_teacher
+from distill.types import Envs
+
+OWN_FLOORS = Path("runs/floors.json")
+
+
+class Checkpoint(NamedTuple):
+    """What was loaded."""
+
+    path: Path
+    network: NetworkTeacher
+    env_id: str
+
+
+def load(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """Load the teacher or student that the settings name, or the latest teacher.
+
+    Raises:
+        ValueError: if neither the checkpoint nor the settings say which game it plays.
+    """
+    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir)
+    if path.suffix == ".safetensors":
+        student, metadata = load_student(path, device=device, dtype=dtype)
+        network, own_env_id = NetworkTeacher(student, path=path), metadata.get("env_id")
+    else:
+        network, own_env_id = load_teacher(path, device=device, dtype=dtype), env_id_of(path)
+    env_id = cfg.env or own_env_id
+    if env_id is None:
+        raise ValueError(f"--env is missing: {path} does not say which game it was trained on")
+    return Checkpoint(path, network, env_id)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the .json beside a checkpoint; empty if there is none.
+
+    Raises:
+        ValueError: if it is not a JSON object.
+    """
+    try:
+        record = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object")
+    return record
+
+
+def evaluation_record(
+    cfg: EvalConfig, dtype: torch.dtype, scores: dict[str, Score], *, floors: Floors
+) -> dict[str, Any]:
+    """Return all that was measured and how, as plain values."""
+    origin = provenance()
+    return {
+        **{mode: score.to_json() for mode, score in scores.items()},
+        "floors": floors.to_json(),
+        "protocol": PROTOCOL,
+        "n_games": cfg.n_eval_episodes,
+        "seed": cfg.seed,
+        "precision": str(dtype).removeprefix("torch."),
+        "commit": origin["commit"],
+        "dirty": origin["dirty"],
+    }
+
+
+def build_envs(cfg: EvalConfig, checkpoint: Checkpoint) -> Envs:
+    """Build the games to be played, as the checkpoint sees them.
+
+    Raises:
+        ValueError: if there is no such game, or the checkpoint knows another number of actions.
+    """
+    envs = make_atari(
+        checkpoint.env_id,
+        min(cfg.n_envs, cfg.n_eval_episodes),
+        seed=cfg.seed,
+        training=False,
+        n_threads=cfg.n_threads,
+        n_stack=checkpoint.network.n_stack,
+    )
+    check_fits(checkpoint.network, checkpoint.env_id, envs.n_actions)
+    return envs
+
+
+def main() -> None:
+    """Load, play, compare with the floors, print."""
+    cfg = cli.parse_settings(EvalConfig, __doc__ or "")
+    prepare_process(cfg.n_threads)
+    device = resolve_device(cfg.device)
+    dtype = resolve_precision(cfg.precision, device)
+    path, network, env_id = checkpoint = load(cfg, device, dtype)
+    record_path = path.with_suffix(".json")
+    # Read before the games are played, so that a damaged file costs nobody a hundred games.
+    record = read_record(record_path) if cfg.write_score else {}
+    envs = build_envs(cfg, checkpoint)
+    print(f"{path} on {env_id}")
+    scores = evaluate_modes(network, envs, cfg.n_eval_episodes, seed=cfg.seed, device=device)
+    caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)
+    floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
+    sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    print(score_table(scores, floors))
+    verdicts = {mode: verdict(score, floors, env_id) for mode, score in scores.items()}
+    for mode, text in verdicts.items():
+        print(f"{mode}: {text}")
+    evaluation = evaluation_record(cfg, dtype, scores, floors=floors)
+    print(
+        json.dumps({"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts})
+    )
+    if cfg.write_score:
+        write_text(record_path, json_text({"env_id": env_id, **record, "evaluation": evaluation}))
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

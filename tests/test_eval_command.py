@@ -1,0 +1,163 @@
+"""eval_teacher.py as a user runs it, on real games."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+import torch
+
+import eval_teacher
+from distill.checkpoint import save_student
+from distill.cli import run_command
+from distill.networks import Student
+from distill.sb3 import FastCnnPolicy, export_zip, observation_space, policy_kwargs
+from distill.types import WIDTHS
+
+pytestmark = pytest.mark.atari
+
+ROOT = Path(__file__).resolve().parent.parent
+PONG = "PongNoFrameskip-v4"
+NAME = f"env{PONG}_20260102-030405_n_iters10000.zip"
+
+
+def make_teacher(path, n_actions, *, action=None):
+    """Write a teacher of random weights; with `action`, one that always takes that action."""
+    torch.manual_seed(0)
+    policy = FastCnnPolicy(
+        observation_space(),
+        gymnasium.spaces.Discrete(n_actions),
+        lambda _: 1e-3,
+        **policy_kwargs(WIDTHS["0.1pct"], torch.float32),
+    )
+    if action is not None:
+        head = policy.action_net
+        assert isinstance(head, torch.nn.Linear)
+        torch.nn.init.zeros_(head.weight)
+        head.bias.data[action] = 50.0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export_zip(policy, n_actions, path)
+    return path
+
+
+def run(folder, *args):
+    """Run the command in a folder of its own, where runs/ and teachers/ are."""
+    command = [sys.executable, str(ROOT / "eval_teacher.py"), "--device", "cpu", *map(str, args)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def run_here(folder, monkeypatch, *args):
+    """Run the command in this process, which is faster; returns its exit status."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["eval_teacher.py", "--device", "cpu", *map(str, args)])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(eval_teacher.main)
+    return stopped.value.code
+
+
+def refusal(folder, monkeypatch, capsys, *args):
+    """Run the command with bad input; returns what it says."""
+    assert run_here(folder, monkeypatch, *args) == 2
+    return capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Score the latest of two teachers over two games; returns the folder and the output."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    make_teacher(folder / "teachers" / NAME, 6, action=0)
+    make_teacher(folder / "teachers" / f"env{PONG}_20250102-030405_n_iters20000.zip", 6)
+    (folder / "teachers" / NAME).with_suffix(".json").write_text(
+        json.dumps({"env_id": PONG, "steps": 10240, "machine": "[1,  2]"})
+    )
+    done = run(folder, "--n_eval_episodes", 2, "--n_envs", 1, "--write_score", "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_last_line_is_json_with_scores_floors_and_verdict(finished):
+    _, output = finished
+    result = json.loads(output.splitlines()[-1])
+    assert result["env_id"] == PONG
+    assert Path(result["checkpoint"]).name == NAME
+    assert (result["n_games"], result["seed"]) == (2, 3)
+    assert len(result["sampled"]["scores"]) == len(result["floors"]["constant"]["scores"]) == 2
+    assert set(result["verdict"]) == {"greedy", "sampled"}
+
+
+def test_teacher_that_stands_still_scores_the_floor_of_standing_still(finished):
+    _, output = finished
+    result = json.loads(output.splitlines()[-1])
+    assert result["greedy"]["scores"] == result["sampled"]["scores"] == [-21, -21]
+    assert 700 < result["greedy"]["mean_length_steps"] < 1100
+
+
+def test_table_has_a_row_for_both_modes_and_both_floors(finished):
+    _, output = finished
+    for name in ("greedy", "sampled", "floor: random", "floor: always action"):
+        assert any(line.startswith(name) for line in output.splitlines())
+
+
+def test_write_score_keeps_the_other_keys(finished):
+    folder, output = finished
+    record = json.loads((folder / "teachers" / NAME).with_suffix(".json").read_text())
+    assert record["steps"] == 10240
+    assert record["machine"] == "[1,  2]"
+    result = json.loads(output.splitlines()[-1])
+    written = record["evaluation"]
+    assert written == {k: v for k, v in result.items() if k in written}
+    assert {"greedy", "sampled", "floors", "protocol", "n_games", "seed", "commit"} <= set(written)
+
+
+def test_floors_are_cached_under_runs(finished):
+    folder, _ = finished
+    assert PONG in json.loads((folder / "runs" / "floors.json").read_text())
+    assert not (folder / "teachers" / "floors.json").exists()
+
+
+def test_student_is_scored_on_its_own_game_and_stack(tmp_path, finished, monkeypatch, capsys):
+    folder, _ = finished
+    path = tmp_path / "student.safetensors"
+    save_student(path, Student(WIDTHS["0.1pct"], 6, n_stack=1), {"env_id": PONG})
+    args = "--teacher_chkpt", path, "--n_eval_episodes", 1, "--n_envs", 3
+    assert run_here(folder, monkeypatch, *args) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["env_id"], result["greedy"]["n_games"]) == (PONG, 1)
+    assert result["floors"]["n_games"] == 2  # those that `finished` cached
+
+
+def test_students_wrong_action_count_is_refused_with_both_numbers(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "student.safetensors"
+    save_student(path, Student(WIDTHS["0.1pct"], 3), {"env_id": PONG})
+    message = refusal(tmp_path, monkeypatch, capsys, "--teacher_chkpt", path)
+    assert re.search(r"\b3 actions.*\b6\b", message)
+
+
+def test_teachers_wrong_action_count_is_refused_with_both_numbers(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 3)
+    assert re.search(r"\b3 actions.*\b6\b", refusal(tmp_path, monkeypatch, capsys))
+
+
+def test_game_must_be_given_where_the_checkpoint_does_not_say(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "mine.zip", 6)
+    message = refusal(tmp_path, monkeypatch, capsys, "--teacher_chkpt", path)
+    assert "--env is missing" in message
+
+
+def test_damaged_record_is_refused_before_any_game_is_played(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
+    path.with_suffix(".json").write_text("[")
+    message = refusal(tmp_path, monkeypatch, capsys, "--write_score", "--env", PONG)
+    assert "not a JSON object" in message
+
+
+def test_unknown_game_names_the_closest(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    assert PONG in refusal(tmp_path, monkeypatch, capsys, "--env", "PongNoFrameskip-v3")
+
+
+def test_folder_without_teachers_names_the_command_that_makes_one(tmp_path, monkeypatch, capsys):
+    assert "ppo_teacher.py" in refusal(tmp_path, monkeypatch, capsys)
