@@ -1,13 +1,16 @@
-"""Checkpoints of runs, the last two kept, read without pickle."""
+"""Checkpoints of runs, the last two kept, and files of students; both read without pickle."""
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from distill.files import write_atomically
+from distill.networks import Student
+from distill.types import parse_widths
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 
@@ -52,7 +55,68 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         if not path.exists():
             continue
         try:
-            return torch.load(path, map_location="cpu", weights_only=True), warnings
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError):
-            warnings.append(f"{path} is damaged; trying the checkpoint before it")
-    raise FileNotFoundError(f"--resume {run_dir} has no whole checkpoint: start the run again in a new folder")
+            return _load(path), warnings
+        except Exception as error:  # there is no end to what its readers raise at a damaged file
+            reason = str(error).split("\n")[0]
+            warnings.append(f"{path} is damaged ({reason}); trying the checkpoint before it")
+    raise FileNotFoundError(
+        f"--resume {run_dir} has no whole checkpoint: start the run again in a new folder"
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # what torch writes; it does not look at the checksums
+        if damaged := archive.testzip():
+            raise ValueError(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def save_student(path: Path, student: Student, metadata: dict[str, str]) -> None:
+    """Write what is needed to act as safetensors, with the network's construction in the metadata.
+
+    Args:
+        path: the .safetensors to write.
+        student: encoder and action head are kept, a value head is not.
+        metadata: more to keep: teacher, env_id, steps, score.
+    """
+    construction = {
+        "widths": ",".join(map(str, student.encoder.widths)),
+        "n_actions": str(student.n_actions),
+        "n_stack": str(student.encoder.n_stack),
+    }
+    state = student.state_dict()
+    tensors = {k: v.cpu().contiguous() for k, v in state.items() if not k.startswith("value_net.")}
+    write_atomically(path, lambda to: save_file(tensors, to, {**metadata, **construction}))
+
+
+def load_student(
+    path: Path, *, device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[Student, dict[str, str]]:
+    """Read a student.
+
+    Returns:
+        The network, computing in `dtype` on `device`, and its metadata.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a student that `save_student` wrote.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a file; `python scripts/run_distillation.py` makes students"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        student = Student(
+            parse_widths(metadata["widths"]),
+            int(metadata["n_actions"]),
+            n_stack=int(metadata["n_stack"]),
+            dtype=dtype,
+        )
+        student.load_state_dict(state)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a student of this program: {reason}") from None
+    return student.to(device).eval(), metadata

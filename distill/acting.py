@@ -1,0 +1,97 @@
+"""Playing: the student acts, now and then a random action or the teacher's instead."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.networks import Student
+from distill.rollouts import Rollout
+from distill.types import BoolArray, Envs, FloatArray, Game, IntArray, Step, Teacher
+
+
+def sample_actions(logits: FloatArray, rng: np.random.Generator) -> IntArray:
+    """Draw an action (N,) from each softmax of logits (N, A), by the Gumbel-max trick."""
+    return (logits + rng.gumbel(size=logits.shape)).argmax(1)
+
+
+class Actor:
+    """Plays N games on end and hands them out rollout by rollout.
+
+    Args:
+        envs: N games.
+        teacher: acts with probability `teacher_mix`.
+        device: where the networks are.
+        rng: draws actions.
+    """
+
+    def __init__(
+        self, envs: Envs, teacher: Teacher, *, device: torch.device, rng: np.random.Generator
+    ) -> None:
+        self.envs, self._teacher, self._device, self._rng = envs, teacher, device, rng
+        self._obs = envs.reset()
+        self._age = np.zeros(envs.n_envs, np.int64)
+
+    def collect(
+        self, student: Student, n_steps: int, *, epsilon: float, teacher_mix: float
+    ) -> tuple[Rollout, list[Game]]:
+        """Play `n_steps` steps of every game.
+
+        Args:
+            student: who acts, by sampling from its policy.
+            n_steps: T.
+            epsilon: probability that an action is drawn uniformly instead.
+            teacher_mix: probability that it is drawn from the teacher's policy instead.
+
+        Returns:
+            The rollout, and the games that ended in it.
+        """
+        rows, games = [], []
+        for _ in range(n_steps):
+            obs, age = self._obs, self._age
+            logits = self._logits(student)
+            chosen, own = self._choose(logits, epsilon, teacher_mix)
+            step = self.envs.step(chosen)
+            rows.append((obs, age, step, logits, own & (step.action == chosen)))
+            games += step.games
+            self._obs, self._age = step.obs, np.where(step.game_over, 0, age + 1)
+        return _stack(rows, self._obs), games
+
+    def _choose(
+        self, logits: FloatArray, epsilon: float, teacher_mix: float
+    ) -> tuple[IntArray, BoolArray]:
+        """Pick actions (N,), and say which are the student's own samples (N,)."""
+        action = sample_actions(logits, self._rng)
+        own = np.ones(len(action), bool)
+        if teacher_mix > 0:
+            taught = self._rng.random(len(action)) < teacher_mix
+            action = np.where(
+                taught, sample_actions(self._logits(self._teacher), self._rng), action
+            )
+            own &= ~taught
+        if epsilon > 0:
+            random = self._rng.random(len(action)) < epsilon
+            action = np.where(random, self._rng.integers(logits.shape[1], size=len(action)), action)
+            own &= ~random
+        return action, own
+
+    @torch.no_grad()  # acting needs no graph
+    def _logits(self, network: Student | Teacher) -> FloatArray:
+        obs: Tensor = torch.from_numpy(self._obs).to(self._device)
+        return network.logits(obs).cpu().numpy()
+
+
+def _stack(
+    rows: list[tuple[np.ndarray, IntArray, Step, FloatArray, BoolArray]], last_obs: np.ndarray
+) -> Rollout:
+    obs, age, steps, logits, own = zip(*rows, strict=True)
+    return Rollout(
+        obs=np.stack(obs),
+        age=np.stack(age),
+        action=np.stack([step.action for step in steps]),
+        reward=np.stack([step.reward for step in steps]),
+        done=np.stack([step.done for step in steps]),
+        game_over=np.stack([step.game_over for step in steps]),
+        student_logits=np.stack(logits),
+        on_policy=np.stack(own),
+        last_obs=last_obs,
+    )

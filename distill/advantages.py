@@ -1,0 +1,85 @@
+"""From rewards to advantages: the game's own, the intrinsic one, or both."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill import losses
+from distill.config import DistillConfig
+from distill.icm import ICM, RewardScale
+from distill.labels import Labels
+from distill.networks import Student
+from distill.rollouts import Ring, Rollout
+from distill.types import PolicyBatch
+from distill.uncertainty import bonus_weights
+
+
+class Rewarder:
+    """Turns the rewards that count into advantages for the policy terms."""
+
+    def __init__(
+        self, cfg: DistillConfig, student: Student, icm: ICM | None, device: torch.device
+    ) -> None:
+        self._cfg, self._student, self._icm, self._device = cfg, student, icm, device
+        self.scale = RewardScale(cfg.n_envs, cfg.gamma)
+        self.metrics: dict[str, float] = {}
+
+    @torch.no_grad()  # advantages are constants of the policy terms
+    def __call__(self, rollout: Rollout, labels: Labels, progress: float) -> tuple[Tensor, Tensor]:
+        """Return advantages and value targets, (T, N) each."""
+        cfg = self._cfg
+        obs = np.concatenate((rollout.obs, rollout.last_obs[None]))  # (T + 1, N, S, 84, 84)
+        flat = torch.from_numpy(obs).flatten(0, 1).to(self._device)
+        phi = self._student.encoder(flat).view(*obs.shape[:2], -1)  # (T + 1, N, F)
+        value = self._student.value(phi.flatten(0, 1)).view(obs.shape[:2]).cpu()
+        reward = cfg.c_ext(progress) * torch.from_numpy(rollout.reward)
+        if cfg.use_bonus:
+            reward += cfg.c_int(progress) * self._bonus(rollout, labels, phi)
+        done = torch.from_numpy(rollout.done)
+        advantage = losses.gae(
+            reward, value[:-1], done, value[-1], gamma=cfg.gamma, lam=cfg.gae_lambda
+        )
+        return advantage, advantage + value[:-1]
+
+    def _bonus(self, rollout: Rollout, labels: Labels, phi: Tensor) -> Tensor:
+        """Return the scaled intrinsic reward (T, N): 0 where the next state is another game's."""
+        assert self._icm is not None
+        action = torch.from_numpy(rollout.action).flatten().to(self._device)
+        raw = self._icm.intrinsic_reward(phi[:-1].flatten(0, 1), phi[1:].flatten(0, 1), action)
+        bonus = raw.cpu().view(rollout.action.shape)
+        bonus = bonus.masked_fill(torch.from_numpy(rollout.game_over), 0.0)
+        if self._cfg.use_uncertainty and self._cfg.uncertainty_target in ("bonus", "both"):
+            weights = bonus_weights(torch.from_numpy(labels.uncertainty).flatten())
+            bonus = bonus * weights.view(bonus.shape)
+        self.metrics = {"icm/intrinsic_reward": float(bonus.mean())}
+        return self.scale(bonus)
+
+
+class NewestRollout:
+    """Draws minibatches for the policy terms from the rollout just played.
+
+    Only steps in which the student's own sample was executed count: PPO's ratio means nothing for
+    a random action, the teacher's, or FIRE pressed for it.
+    """
+
+    def __init__(
+        self, rollout: Rollout, places: np.ndarray, advantage: Tensor, target: Tensor
+    ) -> None:
+        self._own = np.flatnonzero(rollout.on_policy)
+        self._places = places
+        action = torch.from_numpy(rollout.action).flatten()
+        logits = torch.from_numpy(rollout.student_logits).flatten(0, 1)
+        self._columns = (
+            action,
+            losses.log_prob(logits, action),
+            advantage.flatten(),
+            target.flatten(),
+        )
+
+    def sample(self, ring: Ring, rng: np.random.Generator, batch_size: int) -> PolicyBatch | None:
+        """Draw a minibatch; None if the student chose nothing itself."""
+        if len(self._own) == 0:
+            return None
+        drawn = self._own[rng.integers(len(self._own), size=batch_size)]
+        columns = [column[torch.from_numpy(drawn)].to(ring.device) for column in self._columns]
+        return PolicyBatch(ring.stacks(self._places[drawn]), *columns)

@@ -1,0 +1,36 @@
+"""Labels: what the teacher says about the states of a rollout."""
+
+from typing import NamedTuple
+
+import torch
+
+from distill import losses
+from distill.rollouts import Rollout
+from distill.types import FloatArray, Teacher
+from distill.uncertainty import Uncertainty
+
+
+class Labels(NamedTuple):
+    """What is known of a rollout's states besides what was done in them."""
+
+    teacher_logits: FloatArray  # (T, N, A)
+    uncertainty: FloatArray  # (T, N)
+    divergence: FloatArray  # (T, N) KL of the student that acted from the teacher
+
+
+@torch.no_grad()  # labels are constants
+def label(
+    rollout: Rollout, teacher: Teacher, uncertainty: Uncertainty | None, device: torch.device
+) -> Labels:
+    """Ask the teacher about a whole rollout at once: one big batch is cheaper than many small."""
+    shape = rollout.age.shape
+    obs = torch.from_numpy(rollout.obs).flatten(0, 1).to(device)  # (T N, S, 84, 84)
+    logits = teacher.logits(obs)
+    doubt = torch.zeros(len(obs)) if uncertainty is None else uncertainty(obs, logits).cpu()
+    student_logits = torch.from_numpy(rollout.student_logits).flatten(0, 1)
+    divergence = losses.divergence("kl", logits.cpu(), student_logits)
+    return Labels(
+        teacher_logits=logits.cpu().numpy().reshape(*shape, -1),
+        uncertainty=doubt.numpy().reshape(shape),
+        divergence=divergence.numpy().reshape(shape),
+    )

@@ -1,0 +1,44 @@
+"""One optimization step: weights the losses, backward, clip, step."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Learner:
+    """Adam over all parameters that any term trains.
+
+    Args:
+        modules: the student, and the ICM if there is one; all of their parameters are optimized.
+        max_grad_norm: the whole gradient is clipped to this norm.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module], *, max_grad_norm: float) -> None:
+        self.parameters = [p for module in modules for p in module.parameters()]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, fused=True)
+        self._max_grad_norm = max_grad_norm
+
+    def step(self, terms: Mapping[str, Tensor], weights: Mapping[str, float], lr: float) -> None:
+        """Take one step down the gradient of the weighted sum.
+
+        Args:
+            terms: scalar losses by name.
+            weights: a factor for each of the same names.
+            lr: Adam's step size.
+        """
+        assert terms.keys() == weights.keys(), (terms.keys(), weights.keys())
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, self._max_grad_norm)
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.optimizer.step()
+
+    def gradient_norms(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Measure each unweighted term's own gradient norm; the graph stays for the step."""
+        return {name: self._norm(term) for name, term in terms.items()}
+
+    def _norm(self, term: Tensor) -> Tensor:
+        gradients = torch.autograd.grad(term, self.parameters, retain_graph=True, allow_unused=True)
+        return nn.utils.get_total_norm([g for g in gradients if g is not None])

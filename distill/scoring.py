@@ -1,0 +1,143 @@
+"""Scoring networks, greedy and sampled, beside teacher and floors; and how the scores are shown."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from distill.checkpoint import save_student
+from distill.evaluation import MODES, PROTOCOL, Floors, Network, Score, evaluate
+from distill.networks import Student
+from distill.progress import Progress
+from distill.tracking import Tracker
+from distill.types import Envs
+
+
+def evaluate_modes(
+    network: Network, envs: Envs, n_games: int, *, seed: int, device: torch.device, title: str = ""
+) -> dict[str, Score]:
+    """Score greedy and sampled play over `n_games` whole games each, from the same starts."""
+    progress = Progress(len(MODES) * n_games, unit="game", title=title)
+    scores = {
+        mode: evaluate(
+            network, envs, n_games, mode=mode, seed=seed, device=device, progress=progress
+        )
+        for mode in MODES
+    }
+    progress.close()
+    return scores
+
+
+def recorded_scores(path: Path, n_games: int) -> dict[str, Score] | None:
+    """Read a teacher's scores from the .json beside it.
+
+    Returns:
+        Scores by mode; None if there are none, by this protocol and over `n_games` games or more.
+    """
+    try:
+        record = json.loads(path.read_text())["evaluation"]
+        scores = {mode: Score.from_json(record[mode]) for mode in MODES}
+        known = record["protocol"] == PROTOCOL
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return scores if known and min(s.n_games for s in scores.values()) >= n_games else None
+
+
+def table_row(name: str, score: Score) -> str:
+    """Format one line of the table."""
+    sd = "-" if score.sd is None else f"{score.sd:.2f}"
+    interval = "-" if score.ci95 is None else "{:.2f} to {:.2f}".format(*score.ci95)
+    counts = f"{score.n_unique:>8}{score.n_games:>7}{score.mean_length_steps:>15.0f}"
+    return f"{name:<24}{score.mean:>10.2f}{sd:>9}{interval:>20}{counts}"
+
+
+def score_table(scores: dict[str, Score], floors: Floors) -> str:
+    """Format scores by name, and the floors beneath them."""
+    columns = ("mean", 10), ("sd", 9), ("95 % interval", 20), ("unique", 8), ("games", 7)
+    head = " " * 24 + "".join(f"{name:>{width}}" for name, width in columns) + "  length, steps"
+    constant = f"floor: always action {floors.best_action}"
+    rows = {**scores, "floor: random": floors.random, constant: floors.constant}
+    return "\n".join([head, *(table_row(name, score) for name, score in rows.items())])
+
+
+class Reference(NamedTuple):
+    """What a student is held against, measured by the same protocol."""
+
+    teacher: dict[str, Score]  # by mode: greedy, sampled
+    floors: Floors
+
+    def share(self, score: Score) -> float | None:
+        """Return (student - floor) / (teacher - floor) of sampled play.
+
+        None where the teacher is no better than the floor: there is nothing to have a share in.
+        """
+        room = self.teacher["sampled"].mean - self.floors.highest
+        return (score.mean - self.floors.highest) / room if room > 0 else None
+
+
+class Scorer:
+    """Scores a student, logs it, and writes it with its score.
+
+    Args:
+        student: the network, while it is being trained.
+        reference: teacher and floors.
+        run_dir: where the students go.
+        tracker: where the scores go.
+        metadata: kept with the students: teacher, env_id.
+        seed: of the sampled actions.
+        device: where the student is.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        reference: Reference,
+        *,
+        run_dir: Path,
+        tracker: Tracker,
+        metadata: dict[str, str],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._student, self.reference, self._run_dir = student, reference, run_dir
+        self._tracker, self._metadata = tracker, metadata
+        self._seed, self._device = seed, device
+        self.best = float("-inf")
+
+    def interim(self, envs: Envs, n_games: int, step: int) -> None:
+        """Score over a few games; keep the student as student_best.safetensors if the best."""
+        scores = self._score(envs, n_games, step, title="evaluation")
+        if scores["sampled"].mean > self.best:
+            self.best = scores["sampled"].mean
+            self._save("student_best.safetensors", scores, step)
+
+    def final(self, envs: Envs, n_games: int, step: int) -> dict[str, Score]:
+        """Score the finished student by the whole protocol; keep it as student.safetensors."""
+        scores = self._score(envs, n_games, step, title="final score")
+        self._save("student.safetensors", scores, step)
+        return scores
+
+    def _score(self, envs: Envs, n_games: int, step: int, *, title: str) -> dict[str, Score]:
+        network: Network = self._student
+        scores = evaluate_modes(
+            network, envs, n_games, seed=self._seed, device=self._device, title=title
+        )
+        self._tracker.log(self._row(scores), step)
+        return scores
+
+    def _row(self, scores: dict[str, Score]) -> dict[str, float]:
+        row = {
+            "eval/mean_reward": scores["sampled"].mean,
+            "eval/mean_reward_greedy": scores["greedy"].mean,
+            "eval/mean_ep_length": scores["sampled"].mean_length_steps,
+            "eval/teacher": self.reference.teacher["sampled"].mean,
+            "eval/floor": self.reference.floors.highest,
+        }
+        share = self.reference.share(scores["sampled"])
+        return row if share is None else row | {"eval/score_share": share}
+
+    def _save(self, name: str, scores: dict[str, Score], step: int) -> None:
+        found: dict[str, Any] = {"steps": step, "score": f"{scores['sampled'].mean:g}"}
+        metadata = self._metadata | {k: str(v) for k, v in found.items()}
+        save_student(self._run_dir / name, self._student, metadata)

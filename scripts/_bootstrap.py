@@ -1,0 +1,6 @@
+"""Put the project's root on sys.path, so that `python scripts/NAME.py` finds the package."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

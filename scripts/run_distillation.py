@@ -1,0 +1,282 @@
+"""Distill a teacher into a smaller student that plays for itself.
+
+    python scripts/run_distillation.py --use_curiosity
+
+Without flags: the best teacher in teachers/, into net3. Ends with a table and, as its last line,
+one JSON object.
+"""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+from distill import cli, losses
+from distill.checkpoint import load_run, save_run
+from distill.config import DEFAULT_ENV, DistillConfig
+from distill.device import prepare_process, resolve_device, resolve_precision
+from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.evaluation import Score, floors_of
+from distill.files import write_text
+from distill.networks import Student, n_actor_parameters
+from distill.progress import Interruption, Progress
+from distill.provenance import ROOT, provenance
+from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
+from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
+from distill.tracking import Tracker, create_run, read_run
+from distill.training import Distillation, Hooks, train_student
+from distill.types import Batch
+from distill.uncertainty import Uncertainty
+
+TEACHERS = ROOT / "teachers"
+FLOORS = (TEACHERS / "floors.json", Path("runs/floors.json"))
+EVAL_ENVS = 20
+FINAL_SEED, INTERIM_SEED = 10_000, 20_000  # the best student is not chosen on the final games
+FIDELITY_STATES = 2_048
+
+
+class Setting(NamedTuple):
+    """What a run is about, fixed before it begins."""
+
+    cfg: DistillConfig
+    teacher_path: Path
+    env_id: str
+    teacher: NetworkTeacher
+    device: torch.device
+    dtype: torch.dtype
+
+
+def find_teacher(cfg: DistillConfig) -> tuple[Path, str]:
+    """Return the teacher's path and the game: those asked for, else the best that ships."""
+    if cfg.teacher_chkpt is None:
+        env_id = check_env_id(cfg.env or DEFAULT_ENV)
+        return best_teacher(TEACHERS, env_id), env_id
+    env_id = cfg.env or env_id_of(cfg.teacher_chkpt)
+    if env_id is None:
+        raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")
+    return cfg.teacher_chkpt, check_env_id(env_id)
+
+
+def prepare(cfg: DistillConfig) -> Setting:
+    """Check and load all that a run needs, before its folder is made.
+
+    Raises:
+        FileNotFoundError, ValueError: if a teacher, a game or a device is not there, or do not fit.
+    """
+    device = resolve_device(cfg.device)
+    dtype = resolve_precision(cfg.precision, device)
+    path, env_id = find_teacher(cfg)
+    return Setting(cfg, path, env_id, load_teacher(path, device=device, dtype=dtype), device, dtype)
+
+
+def make_games(setting: Setting, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
+    """Build games as the teacher sees them; ValueError if it knows another number of actions."""
+    envs = make_atari(
+        setting.env_id,
+        n_envs,
+        seed=seed,
+        training=training,
+        n_threads=setting.cfg.n_threads,
+        n_stack=setting.teacher.n_stack,
+    )
+    check_fits(setting.teacher, setting.env_id, envs.n_actions)
+    return envs
+
+
+def make_run(setting: Setting) -> Distillation:
+    """Build the student and everything that trains it."""
+    cfg, teacher = setting.cfg, setting.teacher
+    torch.manual_seed(cfg.seed)
+    student = Student(
+        cfg.student,
+        teacher.n_actions,
+        n_stack=teacher.n_stack,
+        dtype=setting.dtype,
+        with_value=cfg.use_reward,
+    ).to(setting.device)
+    uncertainty = Uncertainty(teacher, seed=cfg.seed) if cfg.use_uncertainty else None
+    return Distillation(
+        cfg, student, n_stack=teacher.n_stack, device=setting.device, uncertainty=uncertainty
+    )
+
+
+def default_run_dir(setting: Setting) -> Path:
+    """Name a new folder after game, student, kind of run, time and seed."""
+    cfg = setting.cfg
+    kind = f"curious-{cfg.curiosity}" if cfg.use_curiosity else "plain"
+    student = str(cfg.student).replace(",", "-")
+    game = setting.env_id.replace("/", "-")
+    name = f"distill_{game}_{student}_{kind}_{datetime.now():%Y%m%d-%H%M%S}_seed{cfg.seed}"
+    return Path("runs") / name
+
+
+def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
+    """Create the run's folder, or find the one to resume.
+
+    Returns:
+        What the run is about, its folder, and the checkpoint to continue from.
+    """
+    if cfg.resume is None:
+        setting = prepare(cfg)
+        make_games(setting, 1, seed=0, training=False).close()  # refuses a teacher of another game
+        run_dir = cfg.run_dir or default_run_dir(setting)
+        # The teacher is written down by name: a better one may ship when the run is resumed.
+        fixed = cli.replace(cfg, teacher_chkpt=setting.teacher_path, env=setting.env_id)
+        create_run(run_dir, fixed)
+        return setting, run_dir, None
+    record = read_run(cfg.resume)
+    origin = str(cfg.resume / "config.yaml")
+    saved = cli.from_mapping(DistillConfig, record["settings"], origin=origin)
+    state, warnings = load_run(cfg.resume)
+    sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    return prepare(saved), cfg.resume, state
+
+
+def find_reference(setting: Setting, envs: AtariEnvs, n_games: int) -> Reference:
+    """Return the teacher's scores and the floors: those on record, else measured now."""
+    floors, warnings = floors_of(setting.env_id, envs, n_games, seed=FINAL_SEED, caches=FLOORS)
+    sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    scores = recorded_scores(setting.teacher_path.with_suffix(".json"), n_games)
+    if scores is None:
+        scores = evaluate_modes(
+            setting.teacher, envs, n_games, seed=FINAL_SEED, device=setting.device, title="teacher"
+        )
+    return Reference(scores, floors)
+
+
+def train(
+    setting: Setting, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker
+) -> None:
+    """Train to the end; on Ctrl-C save, say how to go on, and stop the program."""
+    cfg = setting.cfg
+    first_seed = 1000 * cfg.seed + run.n_steps_done  # a resumed run plays other games
+    envs = make_games(setting, cfg.n_envs, seed=first_seed, training=True)
+    n_interim = cfg.n_interim_episodes
+    interim_envs = make_games(setting, min(EVAL_ENVS, n_interim), seed=INTERIM_SEED, training=False)
+    progress = Progress(cfg.total_steps, done=run.n_steps_done, title="distillation")
+
+    def save() -> None:
+        save_run(run_dir, run.state() | {"best_score": scorer.best})
+
+    with Interruption() as interruption:
+        hooks = Hooks(
+            evaluate=lambda step: scorer.interim(interim_envs, n_interim, step),
+            checkpoint=lambda _: save(),
+            should_stop=lambda: interruption.requested,
+            on_progress=progress.update,
+        )
+        train_student(run, envs, setting.teacher, tracker, hooks)
+    progress.close()
+    save()
+    if run.n_steps_done < cfg.total_steps:
+        resume = f"python scripts/run_distillation.py --resume {run_dir}"
+        sys.stderr.write(f"\nstopped at step {run.n_steps_done:,}; continue with: {resume}\n")
+        raise KeyboardInterrupt
+
+
+@torch.no_grad()  # only measured
+def measure_fidelity(student: Student, batch: Batch) -> dict[str, float]:
+    """Compare both policies on states that the student itself came to."""
+    logits = student.logits(batch.obs)
+    same = batch.teacher_logits.argmax(1) == logits.argmax(1)
+    return {
+        "kl": float(losses.divergence("kl", batch.teacher_logits, logits).mean()),
+        "agreement": float(same.float().mean()),
+    }
+
+
+def report(
+    setting: Setting, run: Distillation, reference: Reference, student: dict[str, Score]
+) -> dict[str, Any]:
+    """Collect everything that is known of a finished run, as plain values."""
+    batch = run.ring.sample(run.ring_rng, FIDELITY_STATES, pairs=False)
+    n_student = n_actor_parameters(run.student)
+    n_teacher = n_actor_parameters(setting.teacher.network)
+    return {
+        "env_id": setting.env_id,
+        "teacher_chkpt": setting.teacher_path.name,
+        "student": str(setting.cfg.student),
+        "score_share": reference.share(student["sampled"]),
+        "student_score": {mode: score.to_json() for mode, score in student.items()},
+        "teacher_score": {mode: score.to_json() for mode, score in reference.teacher.items()},
+        "floors": reference.floors.to_json(),
+        "student_parameters": n_student,
+        "teacher_parameters": n_teacher,
+        "compression": n_teacher / n_student,
+        **measure_fidelity(run.student, batch),
+        "steps": run.n_steps_done,
+        "updates": run.n_updates,
+        "settings": cli.to_yaml(setting.cfg),
+        **provenance(),
+    }
+
+
+def print_report(record: dict[str, Any], reference: Reference, student: dict[str, Score]) -> None:
+    """Print the table that the run ends with."""
+    scores = {f"teacher, {mode}": score for mode, score in reference.teacher.items()}
+    scores |= {f"student, {mode}": score for mode, score in student.items()}
+    print(f"\n{record['teacher_chkpt']} -> {record['student']} on {record['env_id']}")
+    print(score_table(scores, reference.floors))
+    share, counts = record["score_share"], f"{record['updates']:,} updates"
+    lines = {
+        "score share": "none: the teacher is no better than the floor"
+        if share is None
+        else f"{share:.1%} of the teacher's, above the floor, sampled actions",
+        "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
+        f" {record['compression']:.1f} times fewer",
+        "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"
+        f" {FIDELITY_STATES:,} states the student came to",
+        "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
+        "wall-clock": f"{record['train_seconds']:,.0f} s training,"
+        f" {record['wall_seconds']:,.0f} s with all scoring",
+        "curves": f"tensorboard --logdir {record['run_dir']}",
+    }
+    for name, text in lines.items():
+        print(f"{name:<16}{text}")
+
+
+def main() -> None:
+    """Distill, from the start or from a checkpoint; score; print."""
+    cfg = cli.parse_settings(DistillConfig, __doc__ or "")
+    prepare_process(cfg.n_threads)
+    setting, run_dir, state = start(cfg)
+    cfg, run = setting.cfg, make_run(setting)
+    if state is not None:
+        run.load_state(state)
+    print(f"distilling {setting.teacher_path} into {cfg.student} on {setting.env_id}, in {run_dir}")
+    n_games = cfg.n_eval_episodes
+    final_envs = make_games(setting, min(EVAL_ENVS, n_games), seed=FINAL_SEED, training=False)
+    reference = find_reference(setting, final_envs, n_games)
+    with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
+        metadata = {"teacher": setting.teacher_path.name, "env_id": setting.env_id}
+        scorer = Scorer(
+            run.student,
+            reference,
+            run_dir=run_dir,
+            tracker=tracker,
+            metadata=metadata,
+            seed=FINAL_SEED,
+            device=setting.device,
+        )
+        scorer.best = float("-inf") if state is None else state["best_score"]
+        train(setting, run, scorer, run_dir, tracker)
+        student = scorer.final(final_envs, n_games, run.n_steps_done)
+        record = report(setting, run, reference, student)
+        record |= {
+            "run_dir": str(run_dir),
+            "wall_seconds": tracker.wall_seconds,
+            "train_seconds": run.train_seconds,
+            "steps_per_second": run.n_steps_done / run.train_seconds,
+        }
+        tracker.finish(record["settings"], {"eval/mean_reward": student["sampled"].mean})
+    write_text(run_dir / "result.json", json.dumps(record, indent=1) + "\n")
+    print_report(record, reference, student)
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
