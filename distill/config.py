@@ -76,9 +76,7 @@ class TeacherConfig:
     )
     env: str = _env(DEFAULT_ENV)
     seed: int = _seed(0)
-    network: Widths = option(
-        "nature", "nature, net1, net2, net3, 1pct, 0.3pct, 0.1pct, or C1,C2,C3,FC", str
-    )
+    network: Widths = option(WIDTHS["nature"], _NETWORKS, parse_widths)
     n_envs: int = option(8, "games played in parallel", positive_int)
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
@@ -211,7 +209,8 @@ class DistillConfig:
     @property
     def encoder_gradient(self) -> str:
         """Which ICM losses reach the encoder: none if curiosity is a bonus only."""
-        return "none" if self.curiosity == "bonus" else self.icm_gradient
+        is_bonus_only = self.curiosity == "bonus" or self.w_icm.is_zero
+        return "none" if is_bonus_only else self.icm_gradient
 
     def weights(self, progress: float) -> dict[str, float]:
         """Return the terms that count when `progress` (0 to 1) of the run is done, by weight."""
