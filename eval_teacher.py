@@ -17,8 +17,9 @@ from distill.checkpoint import load_student
 from distill.config import EvalConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import make_atari
-from distill.evaluation import PROTOCOL, Floors, Score, floors_of, json_text, verdict
+from distill.evaluation import PROTOCOL, Score
 from distill.files import write_text
+from distill.floors import Floors, floors_of, json_text, verdict
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher import NetworkTeacher, check_fits, env_id_of, latest_teacher, load_teacher

@@ -1,26 +1,19 @@
-"""Whole games for the raw score: one protocol for teachers, students and the floors beneath them.
+"""Whole games for the raw score: one protocol for teachers, students and their floors.
 
 Every environment plays a share of the games that is fixed in advance. Counting whichever games end
 first would favor the short ones, which are often the bad ones. A lost life ends no game. No game is
 endless: the emulator cuts it at 108,000 frames (27,000 steps), and its score until then counts.
-
-A floor is what a policy that looks at nothing scores: random actions, or always the best single
-action. On Freeway the latter crosses the road some 21 times, so no score should stand without them.
 """
 
-import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from distill.files import write_text
 from distill.progress import Progress
 from distill.types import ByteArray, Envs, FloatArray, Game, IntArray, as_tensor
 
@@ -29,7 +22,6 @@ PROTOCOL = (
     "start, sticky actions as the id says"
 )
 MODES = ("greedy", "sampled")
-FULL_FLOOR_GAMES = 100  # a floor measured over this many games serves any evaluation
 T_975 = {1: 12.706, 2: 4.303}  # where the expansion in `t_quantile` is too coarse
 Z_975 = 1.959963984540054
 
@@ -222,173 +214,3 @@ def evaluate(
     rng = np.random.default_rng(seed)
     policy = greedy(network, device) if mode == "greedy" else sampled(network, device, rng)
     return Score.of(play(envs, policy, n_games, progress=progress))
-
-
-@dataclass(frozen=True)
-class Floors:
-    """Scores of policies that look at nothing."""
-
-    random: Score
-    constant: Score  # always `best_action`
-    best_action: int
-    seed: int
-
-    @property
-    def n_games(self) -> int:
-        """Games behind each of the two."""
-        return min(self.random.n_games, self.constant.n_games)
-
-    def ranked(self) -> list[tuple[str, Score]]:
-        """Return name and score of both, the higher first."""
-        named = [("constant-action floor", self.constant), ("random floor", self.random)]
-        return sorted(named, key=lambda pair: -pair[1].mean)
-
-    @property
-    def highest(self) -> float:
-        """Mean of the higher floor: what a policy has to beat."""
-        return self.ranked()[0][1].mean
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; `from_json` reads them back."""
-        return {
-            "protocol": PROTOCOL,
-            "n_games": self.n_games,
-            "seed": self.seed,
-            "best_action": self.best_action,
-            "random": self.random.to_json(),
-            "constant": self.constant.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Floors":
-        """Read what `to_json` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: if it is something else.
-        """
-        scores = [Score.from_json(values[name]) for name in ("random", "constant")]
-        return cls(*scores, best_action=int(values["best_action"]), seed=int(values["seed"]))
-
-
-def measure_floors(envs: Envs, n_games: int, *, seed: int) -> Floors:
-    """Score random play and the best constant action, by the protocol of `evaluate`.
-
-    Every constant action is tried for one game an environment, the best one scored over `n_games`.
-
-    Args:
-        envs: environments built for evaluation.
-        n_games: games for each floor.
-        seed: of the random actions; kept in the record.
-    """
-    n_trial = min(n_games, envs.n_envs)
-    progress = Progress(envs.n_actions * n_trial + 2 * n_games, unit="game", title="floors")
-
-    def score(policy: Policy, n: int) -> Score:
-        return Score.of(play(envs, policy, n, progress=progress))
-
-    trials = [score(constant_policy(action), n_trial).mean for action in range(envs.n_actions)]
-    best = int(np.argmax(trials))
-    constant = score(constant_policy(best), n_games)
-    random = score(random_policy(envs.n_actions, np.random.default_rng(seed)), n_games)
-    progress.close()
-    return Floors(random, constant, best, seed)
-
-
-def _read_cache(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        entries = None
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} is damaged; its floors are measured again")
-    return entries
-
-
-def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:
-    """Look floors up in a JSON file that is keyed by env id.
-
-    Returns:
-        The floors; None if they were never measured, by another protocol, or over fewer than
-        min(`n_games`, 100) games.
-
-    Raises:
-        ValueError: if the file or the entry is damaged.
-    """
-    entry = _read_cache(path).get(env_id)
-    if entry is None:
-        return None
-    try:
-        floors, protocol = Floors.from_json(entry), entry["protocol"]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is damaged at {env_id}; its floors are measured again") from None
-    enough = floors.n_games >= min(n_games, FULL_FLOOR_GAMES)
-    return floors if enough and protocol == PROTOCOL else None
-
-
-def floors_of(
-    env_id: str, envs: Envs, n_games: int, *, seed: int, caches: Sequence[Path]
-) -> tuple[Floors, list[str]]:
-    """Return a game's floors: from the first cache that has them, else measured for the last.
-
-    Returns:
-        The floors, and a warning for each cache that was damaged or could not be written.
-    """
-    warnings = []
-    for path in caches:
-        try:
-            if (floors := cached_floors(path, env_id, n_games)) is not None:
-                return floors, warnings
-        except ValueError as error:
-            warnings.append(str(error))
-    floors = measure_floors(envs, n_games, seed=seed)
-    try:
-        _write_cache(caches[-1], env_id, floors)
-    except OSError as error:
-        warnings.append(f"the floors are not cached: {error}")
-    return floors, warnings
-
-
-def _write_cache(path: Path, env_id: str, floors: Floors) -> None:
-    try:
-        entries = _read_cache(path)
-    except ValueError:
-        entries = {}
-    write_text(path, json_text(entries | {env_id: floors.to_json()}))
-
-
-def json_text(record: Mapping[str, Any]) -> str:
-    """Write JSON with a line a key and each list of numbers on one line."""
-    text = json.dumps(record, indent=1)
-    # Strings hold no line breaks in JSON, so that this meets lists only.
-    one_line = re.sub(r"\[\n([\s\d.,eE+-]*)\]", lambda f: f"[{' '.join(f[1].split())}]", text)
-    return one_line + "\n"
-
-
-def verdict(score: Score, floors: Floors, env_id: str) -> str:
-    """Say in words what a score is worth: against the floors and, if known, a very good game."""
-    (name, higher), (other_name, lower) = floors.ranked()
-    parts = [_compare(score, name, higher)]
-    if not parts[0].startswith("above"):
-        parts.append(_compare(score, other_name, lower))
-    game = env_id.removeprefix("ALE/").removesuffix("-v5").split("NoFrameskip")[0]
-    if game == "Freeway":
-        parts.append(f"{100 * score.mean / 30:.0f} % of a 30-point Freeway")
-    elif game == "Pong":
-        parts.append(f"{score.mean:+.1f} of Pong's 21 points")
-    return "; ".join(parts)
-
-
-def _compare(score: Score, name: str, floor: Score) -> str:
-    """Compare two means; distinguishable are those whose 95 % intervals do not overlap."""
-    floor_text = f"the {name} ({floor.mean:.1f})"
-    if score.ci95 is None or floor.ci95 is None:
-        return f"one game is too few to tell it from {floor_text}"
-    if score.ci95[0] <= floor.ci95[1] and floor.ci95[0] <= score.ci95[1]:
-        return f"not distinguishable from {floor_text}: the 95 % intervals overlap"
-    difference = score.mean - floor.mean
-    side = "above" if difference > 0 else "below"
-    pooled_sd = math.hypot(score.sd or 0, floor.sd or 0) / math.sqrt(2)
-    in_sd = f" ({abs(difference) / pooled_sd:.1f} sd)" if pooled_sd else ""
-    return f"{side} {floor_text} by {abs(difference):.1f}{in_sd}"

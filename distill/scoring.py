@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 
 from distill.checkpoint import save_student
-from distill.evaluation import MODES, PROTOCOL, Floors, Network, Score, evaluate
+from distill.evaluation import MODES, PROTOCOL, Network, Score, evaluate
+from distill.floors import Floors
 from distill.networks import Student
 from distill.progress import Progress
 from distill.tracking import Tracker

@@ -1,22 +1,20 @@
-import base64
+"""Labels against stable-baselines3's own, and which of the zips in a folder is taken."""
+
 import io
 import json
-import os
-import pickle
 import subprocess
 import sys
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, DQN, PPO
-from torch import nn
+from stable_baselines3 import A2C, PPO
+from zips import DISCRETE3, TINY, as_bytes, saved, stock_model, tiny_state, write_zip
 
-from distill.networks import Encoder, Student, pack
+from distill.networks import Student, pack
 from distill.sb3 import FastCnnPolicy, export_zip, observation_space, policy_kwargs
 from distill.teacher import (
     NetworkTeacher,
@@ -26,48 +24,13 @@ from distill.teacher import (
     latest_teacher,
     load_teacher,
 )
-from distill.types import WIDTHS, Widths
-
-TINY = Widths(2, 3, 4, 5)
-DISCRETE3 = gymnasium.spaces.Discrete(3)
-
-
-class NoiseGame(gymnasium.Env):
-    """Observations of a given shape, drawn at random; nothing to win."""
-
-    def __init__(self, shape, action_space):
-        dtype, high = (np.uint8, 255) if len(shape) == 3 else (np.float32, 1.0)
-        self.observation_space = gymnasium.spaces.Box(0, high, shape, dtype)
-        self.action_space = action_space
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        return self.observation_space.sample(), 0.0, False, False, {}
-
-
-def stock_model(
-    algorithm, shape=(4, 84, 84), action_space=DISCRETE3, policy="CnnPolicy", **settings
-):
-    if algorithm is PPO:
-        settings |= {"n_steps": 8, "batch_size": 8}
-    if algorithm is DQN:
-        settings |= {"buffer_size": 1}
-    torch.manual_seed(0)
-    return algorithm(policy, NoiseGame(shape, action_space), device="cpu", **settings)
+from distill.types import WIDTHS
 
 
 def give_opinions(policy):
     """Spread the action head's weights, which SB3 draws close to zero."""
     with torch.no_grad():
         policy.action_net.weight.normal_(std=0.5)
-
-
-def saved(model, path):
-    model.save(path)
-    return path
 
 
 def frames(n, n_stack=4, seed=0):
@@ -82,30 +45,6 @@ def sb3_logits(policy, obs):
         return policy.get_distribution(obs).distribution.logits
 
 
-def tiny_state(*, widths=TINY, n_actions=3, n_stack=4, copies=True):
-    """A state dict under SB3's names, without SB3."""
-    torch.manual_seed(0)
-    layers = Encoder(widths, n_stack).state_dict()
-    prefixes = ("", "pi_", "vf_") if copies else ("",)
-    state = {f"{p}features_extractor.{k}": v for p in prefixes for k, v in layers.items()}
-    for name, n in (("action_net", n_actions), ("value_net", 1)):
-        state |= {f"{name}.{k}": v for k, v in nn.Linear(widths.fc, n).state_dict().items()}
-    return state
-
-
-def as_bytes(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-def write_zip(path, state=None, *, policy=None, header=None, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("data", header if isinstance(header, str) else json.dumps(header or {}))
-        archive.writestr("policy.pth", as_bytes(state) if policy is None else policy)
-    return path
-
-
 def edited(path, change):
     """A copy of a zip whose policy.pth went through `change`."""
     copy = path.with_name(f"edited_{path.name}")
@@ -118,26 +57,35 @@ def edited(path, change):
     return copy
 
 
-class Bomb:
-    """Leaves a file behind if it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f"touch '{self.marker}'",)
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory):
+    """A PPO with opinions, as stock SB3 builds and saves it: the model and its zip."""
+    model = stock_model(PPO)
+    give_opinions(model.policy)
+    return model, saved(model, tmp_path_factory.mktemp("stock") / "stock.zip")
 
 
 # Labels
 
 
+def test_logits_equal_sb3s_own_on_a_stock_zip(stock):
+    model, path = stock
+    assert_same_answers(load_teacher(path), model, 4, 3)
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "n_stack", "n_actions"), [(PPO, 4, 3), (PPO, 1, 18), (A2C, 4, 6), (A2C, 1, 4)]
+    ("algorithm", "n_stack", "n_actions"), [(PPO, 1, 18), (A2C, 4, 6), (A2C, 1, 4)]
 )
-def test_logits_equal_sb3s_own_on_a_stock_zip(tmp_path, algorithm, n_stack, n_actions):
+def test_logits_equal_sb3s_own_for_other_stacks_and_actions(
+    tmp_path, algorithm, n_stack, n_actions
+):
     model = stock_model(algorithm, (n_stack, 84, 84), gymnasium.spaces.Discrete(n_actions))
     give_opinions(model.policy)
     teacher = load_teacher(saved(model, tmp_path / "stock.zip"))
+    assert_same_answers(teacher, model, n_stack, n_actions)
+
+
+def assert_same_answers(teacher, model, n_stack, n_actions):
     obs = frames(5, n_stack)
     assert (teacher.n_actions, teacher.n_stack) == (n_actions, n_stack)
     assert teacher.widths == WIDTHS["nature"]
@@ -148,13 +96,13 @@ def test_logits_equal_sb3s_own_on_a_stock_zip(tmp_path, algorithm, n_stack, n_ac
     )
 
 
-def test_a_zip_without_the_copies_of_sb3_1_7_reads_the_same(tmp_path):
-    stock = saved(stock_model(PPO), tmp_path / "stock.zip")
+def test_a_zip_without_the_copies_of_sb3_1_7_reads_the_same(stock):
+    _, path = stock
     old = edited(
-        stock, lambda state: {k: v for k, v in state.items() if k[:3] not in ("pi_", "vf_")}
+        path, lambda state: {k: v for k, v in state.items() if k[:3] not in ("pi_", "vf_")}
     )
     obs = frames(2)
-    assert torch.equal(load_teacher(old).logits(obs), load_teacher(stock).logits(obs))
+    assert torch.equal(load_teacher(old).logits(obs), load_teacher(path).logits(obs))
 
 
 def test_the_actors_encoder_is_taken_where_the_critic_has_its_own(tmp_path):
@@ -258,266 +206,16 @@ def test_another_games_action_count_is_refused_with_both_numbers(tmp_path):
         check_fits(teacher, "FreewayNoFrameskip-v0", 3)
 
 
-# Files that are something else
-
-
-def refusal(path):
-    """The message with which a path is refused: one line that names it and what is allowed."""
-    with pytest.raises(ValueError, match=r"stable-baselines3 PPO or A2C zip") as caught:
-        load_teacher(path)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    return message
-
-
 def test_a_missing_path_says_how_to_make_a_teacher(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.zip.*python ppo_teacher\.py 1e7"):
         load_teacher(tmp_path / "none.zip")
 
 
-def test_a_directory_is_refused(tmp_path):
-    assert "not a file" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(100), bytes(5000)])
-def test_a_file_that_is_no_zip_is_refused(tmp_path, content):
+def test_a_file_that_is_no_teacher_is_refused(tmp_path):
     path = tmp_path / "teacher.zip"
-    path.write_bytes(content)
-    assert "is not a zip" in refusal(path)
-
-
-def test_a_zip_without_a_policy_is_refused(tmp_path):
-    path = tmp_path / "other.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    assert "holds no policy.pth" in refusal(path)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.9, 0.99, 0.9999])
-def test_a_truncated_zip_is_refused(tmp_path, share):
-    path = write_zip(tmp_path / "teacher.zip", tiny_state())
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    assert "zip" in refusal(path)
-
-
-def test_a_flipped_bit_in_the_weights_is_refused(tmp_path):
-    path = write_zip(tmp_path / "teacher.zip", tiny_state())
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert "is damaged" in refusal(path)
-
-
-def test_a_policy_cut_short_inside_a_whole_zip_is_refused(tmp_path):
-    policy = as_bytes(tiny_state())
-    assert "is damaged" in refusal(write_zip(tmp_path / "a.zip", policy=policy[: len(policy) // 2]))
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "settings", "name"),
-    [
-        (DQN, {}, r"a DQN (its policy class is in stable_baselines3.dqn.policies)"),
-        (PPO, {"policy": "MlpPolicy", "shape": (4,)}, "an MLP"),
-        (PPO, {"policy_kwargs": {"net_arch": [8]}}, "hidden layers before its heads"),
-        (PPO, {"action_space": gymnasium.spaces.Box(-1, 1, (2,))}, "continuous actions"),
-        (PPO, {"action_space": gymnasium.spaces.MultiDiscrete([2, 3])}, "MultiDiscrete"),
-        (PPO, {"action_space": gymnasium.spaces.MultiBinary(3)}, "MultiBinary"),
-    ],
-    ids=["dqn", "mlp", "net_arch", "continuous", "multi_discrete", "multi_binary"],
-)
-def test_what_sb3_writes_for_other_networks_is_refused_by_name(tmp_path, algorithm, settings, name):
-    assert name in refusal(saved(stock_model(algorithm, **settings), tmp_path / "other.zip"))
-
-
-def test_a_teacher_that_saw_unscaled_pixels_is_refused(tmp_path):
-    model = stock_model(PPO, policy_kwargs={"normalize_images": False})
-    assert "normalize_images=False" in refusal(saved(model, tmp_path / "unscaled.zip"))
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("lstm_actor.weight_ih_l0", "a recurrent policy"),
-        ("quantile_net.quantile_net.0.weight", "a QR-DQN"),
-        ("actor.mu.weight", "SAC, TD3 or DDPG"),
-        ("features_extractor.cnn.6.weight", "features_extractor.cnn.6.weight"),
-    ],
-)
-def test_a_network_with_other_layers_is_refused_by_name(tmp_path, key, name):
-    state = tiny_state() | {key: torch.zeros(1)}
-    assert name in refusal(write_zip(tmp_path / "other.zip", state))
-
-
-@pytest.mark.parametrize("missing", ["features_extractor.cnn.2.bias", "action_net.weight"])
-def test_a_network_with_a_layer_missing_is_refused(tmp_path, missing):
-    state = tiny_state(copies=False)
-    del state[missing]
-    assert "not an actor-critic" in refusal(write_zip(tmp_path / "a.zip", state))
-
-
-@pytest.mark.parametrize(
-    ("key", "shape"),
-    [
-        ("features_extractor.cnn.0.weight", (2, 4, 5, 5)),
-        ("features_extractor.cnn.2.weight", (3, 2, 3, 3)),
-        ("features_extractor.cnn.4.weight", (4, 7, 3, 3)),
-        ("features_extractor.cnn.0.bias", (3,)),
-        ("features_extractor.linear.0.weight", (5, 4 * 8 * 8)),
-        ("action_net.weight", (3, 6)),
-        ("action_net.bias", (2,)),
-        ("features_extractor.cnn.0.weight", (2,)),
-        ("features_extractor.cnn.0.weight", ()),
-        ("action_net.weight", (0, 5)),
-        ("action_net.weight", (5000, 5)),
-    ],
-)
-def test_other_shapes_are_refused(tmp_path, key, shape):
-    state = tiny_state(copies=False) | {key: torch.zeros(shape)}
-    assert " has " in refusal(write_zip(tmp_path / "other.zip", state))
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused(tmp_path, bad):
-    state = tiny_state()
-    state["action_net.weight"][1, 2] = bad
-    assert "action_net.weight" in refusal(write_zip(tmp_path / "a.zip", state))
-
-
-@pytest.mark.parametrize("dtype", [torch.int32, torch.float64, torch.bfloat16, torch.complex64])
-def test_other_number_types_are_refused_by_name(tmp_path, dtype):
-    state = tiny_state()
-    state["action_net.weight"] = state["action_net.weight"].to(dtype)
-    assert str(dtype) in refusal(write_zip(tmp_path / "a.zip", state))
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [[1, 2], {"action_net.weight": "hello"}, {"a": torch.zeros(3).to_sparse()}, torch.zeros(2),
-     {"a": torch.zeros(3, device="meta")}],
-)  # fmt: skip
-def test_a_policy_that_is_no_state_dict_is_refused(tmp_path, policy):
-    assert "not a state dict" in refusal(write_zip(tmp_path / "a.zip", policy))
-
-
-def test_no_state_dict_key_reaches_the_message_unescaped(tmp_path):
-    message = refusal(write_zip(tmp_path / "a.zip", {"\x1b[2J\n" * 50: torch.zeros(1)}))
-    assert "\x1b" not in message
-
-
-# Files that mean harm
-
-
-def test_a_poisoned_policy_is_refused_and_not_run(tmp_path):
-    marker = tmp_path / "ran"
-    state = tiny_state() | {"bomb": Bomb(marker)}
-    assert "nothing in it was run" in refusal(write_zip(tmp_path / "a.zip", state))
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_bare_pickle_as_policy_is_refused_and_not_run(tmp_path, protocol):
-    marker = tmp_path / "ran"
-    path = write_zip(tmp_path / "a.zip", policy=pickle.dumps(Bomb(marker), protocol))
-    assert "is damaged" in refusal(path)
-    assert not marker.exists()
-
-
-def test_a_poisoned_header_is_never_run(tmp_path):
-    marker = tmp_path / "ran"
-    poison = base64.b64encode(pickle.dumps(Bomb(marker))).decode()
-    header = {key: {":type:": "function", ":serialized:": poison} for key in ("lr_schedule", "a")}
-    teacher = load_teacher(write_zip(tmp_path / "a.zip", tiny_state(), header=header))
-    assert teacher.n_actions == 3
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("header", ["", "hello", "[]", "[" * 200_000, '{"action_space": 3}'])
-def test_a_header_that_means_nothing_is_not_needed(tmp_path, header):
-    path = write_zip(tmp_path / "a.zip", tiny_state(), header=header)
-    assert load_teacher(path).n_actions == 3
-
-
-def test_an_oversized_header_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.teacher.MAX_HEADER_BYTES", 1000)
-    path = write_zip(tmp_path / "a.zip", tiny_state(), header=" " * 2000 + "{}")
-    monkeypatch.setattr("distill.teacher.json.loads", lambda *_, **__: pytest.fail("was read"))
-    assert load_teacher(path).n_actions == 3
-
-
-def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
-    path = tmp_path / "bomb.zip"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-        archive.open("policy.pth", "w") as member,
-    ):
-        for _ in range(257):
-            member.write(bytes(2**20))
-    assert path.stat().st_size < 2 * 2**20
-    assert "declares policy.pth as 257 MiB" in refusal(path)
-
-
-def test_a_bomb_that_declares_a_small_size_is_cut_off_there(tmp_path):
-    path = write_zip(
-        tmp_path / "bomb.zip", policy=bytes(50 * 2**20), compression=zipfile.ZIP_DEFLATED
-    )
-    true_size, lie = (n.to_bytes(4, "little") for n in (50 * 2**20, 1000))
-    content = path.read_bytes()
-    assert content.count(true_size) == 2  # in the member's own header and in the directory
-    path.write_bytes(content.replace(true_size, lie))
-    assert "is damaged" in refusal(path)
-
-
-def test_a_bomb_inside_policy_pth_is_refused(tmp_path):
-    policy = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(as_bytes(tiny_state()))) as plain,
-        zipfile.ZipFile(policy, "w", zipfile.ZIP_DEFLATED) as squeezed,
-    ):
-        for member in plain.infolist():
-            squeezed.writestr(member.filename, plain.read(member))
-    path = write_zip(tmp_path / "a.zip", policy=policy.getvalue())
-    assert "unpack to more than it is" in refusal(path)
-
-
-def test_a_few_bytes_that_claim_to_be_a_large_tensor_are_refused(tmp_path):
-    state = tiny_state() | {"action_net.weight": torch.zeros(1).expand(2**40, 5)}
-    assert "numbers in action_net.weight" in refusal(write_zip(tmp_path / "a.zip", state))
-
-
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_compression_that_sb3_never_writes_is_refused(tmp_path, compression):
-    path = write_zip(tmp_path / "a.zip", tiny_state(), compression=compression)
-    assert "compresses policy.pth" in refusal(path)
-
-
-def test_an_encrypted_zip_is_refused(tmp_path):
-    path = write_zip(tmp_path / "a.zip", tiny_state())
-    content = bytearray(path.read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        at = content.find(signature)
-        while at >= 0:
-            content[at + offset] |= 1
-            at = content.find(signature, at + 1)
-    path.write_bytes(content)
-    assert "policy.pth cannot be read" in refusal(path)
-
-
-def test_random_damage_is_refused_or_harmless(tmp_path):
-    path, rng = write_zip(tmp_path / "a.zip", OrderedDict(tiny_state())), np.random.default_rng(0)
-    whole, messages = path.read_bytes(), []
-    directory = whole.rfind(b"PK\x05\x06") - 120
-    for _ in range(150):
-        content = bytearray(whole)
-        content[rng.integers(directory, len(content))] = rng.integers(256)
-        path.write_bytes(content)
-        try:
-            load_teacher(path)
-        except ValueError as error:
-            messages.append(str(error))
-    assert len(messages) > 50
-    assert all(message.startswith(str(path)) for message in messages)
+    path.write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"teacher\.zip is not a zip.*; a teacher is a stable"):
+        load_teacher(path)
 
 
 # Finding one
