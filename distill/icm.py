@@ -98,11 +98,11 @@ class RewardScale:
 
     @property
     def std(self) -> float:
-        """Standard deviation of all discounted returns so far; 1 before there are two."""
+        """Standard deviation of all discounted returns so far; 1 before they differ."""
         count, total, squares = self._moments.tolist()
-        if count < 2:
-            return 1.0
-        return max((squares / count - (total / count) ** 2) ** 0.5, 1e-8)
+        variance = squares / max(count, 1) - (total / max(count, 1)) ** 2
+        # Where all returns are equal, what is left is rounding error, of either sign.
+        return variance**0.5 if variance * count > 1e-12 * squares else 1.0
 
     def __call__(self, reward: Tensor) -> Tensor:
         """Take in the rewards (T, N) of a rollout and return them scaled."""
@@ -117,5 +117,5 @@ class RewardScale:
         return {"returns": self._returns, "moments": self._moments}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state`; the games start anew, so a changed number of them is no error."""
+        """Go on from `state`, with as many games."""
         self._returns, self._moments = state["returns"].clone(), state["moments"].clone()

@@ -70,11 +70,6 @@ def _js(log_p: Tensor, log_q: Tensor) -> Tensor:
     return 0.5 * (_kl(log_p, log_mean) + _kl(log_q, log_mean))
 
 
-def jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """Measure the Jensen-Shannon divergence (B,) of two policies, in nats, from 0 to ln 2."""
-    return divergence("js", logits_p, logits_q)
-
-
 def entropy(logits: Tensor) -> Tensor:
     """Measure the entropy (B,) of softmax(logits) in nats."""
     log_p = F.log_softmax(logits, 1)

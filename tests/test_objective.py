@@ -1,0 +1,471 @@
+"""The objective on small real networks: which term trains what, and which terms count when."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distill import cli
+from distill.config import DistillConfig, EvalConfig, TeacherConfig
+from distill.icm import ICM
+from distill.networks import Student, pack
+from distill.objective import Losses, compute_losses
+from distill.schedules import LinearSchedule
+from distill.types import WIDTHS, Batch, PolicyBatch
+
+N, N_ACTIONS = 6, 3
+ALL = frozenset({"distill", "icm", "policy", "value", "entropy"})
+POLICY_TERMS = frozenset({"policy", "value", "entropy"})
+ENCODER = {"conv", "linear"}
+OFF = LinearSchedule(0.0, 0.0)
+ON = LinearSchedule(1.0, 1.0)
+
+
+def constant(value: float) -> LinearSchedule:
+    return LinearSchedule(value, value)
+
+
+def make_networks() -> tuple[Student, ICM]:
+    torch.manual_seed(3)  # with which no unit is dead
+    student = Student(WIDTHS["0.3pct"], N_ACTIONS, with_value=True)
+    return student, ICM(student.encoder.features_dim, N_ACTIONS, n_hidden=16)
+
+
+def make_indifferent(student: Student) -> None:
+    """Let a student give all actions the same probability."""
+    nn.init.zeros_(student.action_net.weight)
+    nn.init.zeros_(student.action_net.bias)
+
+
+def random_frames(n: int, rng: torch.Generator) -> Tensor:
+    """Draw packed stacks (n, 21, 21, 64) that differ in more than their noise."""
+    obs = torch.randint(0, 256, (n, 4, 84, 84), generator=rng)
+    shade = torch.rand(n, 4, 3, 3, generator=rng).repeat_interleave(28, 2).repeat_interleave(28, 3)
+    return pack((obs * shade).to(torch.uint8))
+
+
+def make_batches() -> tuple[Batch, PolicyBatch]:
+    rng = torch.Generator().manual_seed(0)
+    batch = Batch(
+        place=np.arange(N),
+        obs=random_frames(N, rng),
+        next_obs=random_frames(N, rng),
+        action=torch.arange(N) % N_ACTIONS,
+        teacher_logits=2 * torch.randn(N, N_ACTIONS, generator=rng),
+        uncertainty=torch.rand(N, generator=rng),
+    )
+    policy_batch = PolicyBatch(
+        obs=random_frames(N, rng),
+        action=torch.arange(N) % N_ACTIONS,
+        old_log_prob=torch.full((N,), 1 / N_ACTIONS).log(),
+        advantage=torch.randn(N, generator=rng),
+        target_value=torch.randn(N, generator=rng),
+    )
+    return batch, policy_batch
+
+
+def twice(batch: Any) -> Any:
+    """Put every sample of a batch into it once more."""
+    return type(batch)(
+        *(torch.cat((x, x)) if isinstance(x, Tensor) else np.tile(x, 2) for x in batch)
+    )
+
+
+def compute(
+    student: Student,
+    icm: ICM,
+    cfg: DistillConfig | None = None,
+    *,
+    names: frozenset[str] = ALL,
+    batches: tuple[Batch, PolicyBatch] | None = None,
+) -> Losses:
+    cfg = cfg or DistillConfig(use_curiosity=True, clip_range=10.0)
+    batch, policy_batch = batches or make_batches()
+    return compute_losses(student, icm, batch, policy_batch, cfg=cfg, names=names)
+
+
+def groups(student: Student, icm: ICM) -> dict[str, list[nn.Parameter]]:
+    assert student.value_net is not None
+    modules = {
+        "conv": student.encoder.cnn,
+        "linear": student.encoder.linear,
+        "action": student.action_net,
+        "value": student.value_net,
+        "inverse": icm.inverse_model,
+        "forward": icm.forward_model,
+    }
+    return {name: list(module.parameters()) for name, module in modules.items()}
+
+
+def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True))
+
+
+def trained_by(loss: Tensor, student: Student, icm: ICM) -> set[str]:
+    """Name the groups that a loss's gradient reaches; each of their tensors, or none."""
+    reached = {
+        name: [bool(g.any()) for g in gradients(loss, parameters)]
+        for name, parameters in groups(student, icm).items()
+    }
+    assert all(all(flags) or not any(flags) for flags in reached.values()), reached
+    return {name for name, flags in reached.items() if any(flags)}
+
+
+# What a term trains
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("distill", {*ENCODER, "action"}),
+        ("policy", {*ENCODER, "action"}),
+        ("entropy", {*ENCODER, "action"}),
+        ("value", {*ENCODER, "value"}),
+        ("icm", {*ENCODER, "inverse", "forward"}),
+    ],
+)
+def test_a_term_trains_what_it_claims_to_train_and_nothing_else(name, expected):
+    networks = make_networks()
+    assert trained_by(compute(*networks).terms[name], *networks) == expected
+
+
+@pytest.mark.parametrize("loss", ["kl", "reverse_kl", "js", "nll", "mse"])
+def test_every_divergence_trains_encoder_and_action_head(loss):
+    networks = make_networks()
+    out = compute(*networks, DistillConfig(loss=loss), names=frozenset({"distill"}))
+    assert trained_by(out.terms["distill"], *networks) == {*ENCODER, "action"}
+
+
+@pytest.mark.parametrize(
+    ("curiosity", "icm_gradient", "beta", "expected"),
+    [
+        ("both", "inverse", 0.0, {*ENCODER, "inverse"}),  # the inverse loss alone
+        ("both", "inverse", 1.0, {"forward"}),  # the forward loss alone
+        ("both", "both", 1.0, {*ENCODER, "forward"}),
+        ("aux", "both", 0.2, {*ENCODER, "inverse", "forward"}),
+        ("both", "none", 0.2, {"inverse", "forward"}),
+        ("aux", "none", 0.2, {"inverse", "forward"}),
+        ("bonus", "inverse", 0.2, {"inverse", "forward"}),  # a bonus leaves the encoder alone
+        ("bonus", "both", 0.2, {"inverse", "forward"}),
+    ],
+)
+def test_the_icms_losses_reach_the_encoder_as_wired(curiosity, icm_gradient, beta, expected):
+    networks = make_networks()
+    cfg = DistillConfig(
+        use_curiosity=True, curiosity=curiosity, icm_gradient=icm_gradient, icm_beta=beta
+    )
+    assert trained_by(compute(*networks, cfg).terms["icm"], *networks) == expected
+
+
+def test_the_icm_of_a_bonus_leaves_the_encoder_alone_where_its_losses_have_no_weight():
+    """Without a weight of its own the ICM is trained all the same, at weight 1, for its bonus."""
+    networks = make_networks()
+    cfg = DistillConfig(use_curiosity=True, curiosity="both", w_icm=OFF)
+    assert trained_by(compute(*networks, cfg).terms["icm"], *networks) == {"inverse", "forward"}
+
+
+# Values
+
+
+def own_icm_loss(student: Student, icm: ICM, batch: Batch, wiring: str, beta: float) -> Tensor:
+    """Compute the ICM's loss anew: sample by sample, states and successors apart, cuts by hand."""
+    assert batch.next_obs is not None
+    total = torch.zeros(())
+    pairs = zip(student.encoder(batch.obs), student.encoder(batch.next_obs), strict=True)
+    for (phi, next_phi), action in zip(pairs, batch.action.tolist(), strict=True):
+        answer = icm.inverse_model(torch.cat((phi, next_phi)))
+        inverse = answer.exp().sum().log() - answer[action]
+        if wiring == "inverse":
+            phi, next_phi = phi.detach(), next_phi.detach()
+        one_hot = torch.tensor([float(a == action) for a in range(N_ACTIONS)])
+        error = icm.forward_model(torch.cat((phi, one_hot))) - next_phi
+        total = total + (1 - beta) * inverse + beta * (error @ error) / 2
+    return total / len(batch.action)
+
+
+@pytest.mark.parametrize("wiring", ["inverse", "both"])
+def test_an_auxiliary_icm_adds_its_weight_times_its_own_gradient_to_the_encoders(wiring):
+    student, icm = make_networks()
+    cfg = DistillConfig(
+        use_curiosity=True, curiosity="aux", icm_gradient=wiring, icm_beta=0.3, w_icm=constant(0.7)
+    )
+    weights = cfg.weights(0.0)
+    encoder = list(student.encoder.parameters())
+    terms = compute(student, icm, cfg, names=frozenset(weights)).terms
+    curious = gradients(torch.stack([weights[k] * terms[k] for k in terms]).sum(), encoder)
+    plain = gradients(
+        compute(student, icm, DistillConfig(), names=frozenset({"distill"})).terms["distill"],
+        encoder,
+    )
+    own = gradients(own_icm_loss(student, icm, make_batches()[0], wiring, 0.3), encoder)
+    for total, base, added in zip(curious, plain, own, strict=True):
+        assert (0.7 * added).norm() > 1e-3 * base.norm()
+        torch.testing.assert_close(total, base + 0.7 * added, rtol=1e-3, atol=1e-5)
+
+
+def test_the_value_term_is_the_mean_squared_error_to_the_returns():
+    student, icm = make_networks()
+    policy_batch = make_batches()[1]
+    estimates = student.value(student.encoder(policy_batch.obs)).tolist()
+    errors = [v - r for v, r in zip(estimates, policy_batch.target_value.tolist(), strict=True)]
+    expected = sum(e * e for e in errors) / N
+    assert compute(student, icm).terms["value"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_entropy_term_falls_as_entropy_rises():
+    """Its weight is positive, so that descending it keeps the policy from settling too early."""
+    student, icm = make_networks()
+    make_indifferent(student)
+    assert compute(student, icm).terms["entropy"].item() == pytest.approx(-np.log(3), rel=1e-6)
+
+
+def test_the_policy_term_of_a_policy_that_has_not_moved_is_minus_the_mean_advantage():
+    student, icm = make_networks()
+    make_indifferent(student)
+    expected = -make_batches()[1].advantage.mean().item()
+    assert compute(student, icm).terms["policy"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_twice_have_the_same_terms_and_gradients():
+    student, icm = make_networks()
+    batch, policy_batch = make_batches()
+    cfg = DistillConfig(use_curiosity=True, use_uncertainty=True, icm_gradient="both")
+    once = compute(student, icm, cfg)
+    doubled = compute(student, icm, cfg, batches=(twice(batch), twice(policy_batch)))
+    parameters = [p for group in groups(student, icm).values() for p in group]
+    for name in ALL:
+        torch.testing.assert_close(doubled.terms[name], once.terms[name], rtol=1e-5, atol=1e-6)
+        for ours, theirs in zip(
+            gradients(doubled.terms[name], parameters),
+            gradients(once.terms[name], parameters),
+            strict=True,
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_the_answers_and_the_divergence_are_those_of_the_rings_samples():
+    student, icm = make_networks()
+    batch = make_batches()[0]
+    out = compute(student, icm, DistillConfig(loss="reverse_kl", temperature=2.0))
+    logits = student.logits(batch.obs)
+    torch.testing.assert_close(out.logits, logits, rtol=1e-4, atol=1e-5)
+    q, p = logits.softmax(1), (batch.teacher_logits / 2).softmax(1)
+    torch.testing.assert_close(out.divergence, (q * (q / p).log()).sum(1), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("hinton", [False, True], ids=["rusu", "hinton"])
+def test_the_temperature_convention_reaches_the_loss(hinton):
+    """At s = t Hinton's loss vanishes; Rusu's asks for a softer answer than the teacher's."""
+    student, icm = make_networks()
+    batch, policy_batch = make_batches()
+    batch = batch._replace(teacher_logits=student.logits(batch.obs).detach())
+    cfg = DistillConfig(temperature=2.0, match_temperature=hinton)
+    term = compute(student, icm, cfg, batches=(batch, policy_batch)).terms["distill"].item()
+    assert (abs(term) < 1e-6) == hinton
+
+
+# Uncertainty
+
+
+@pytest.mark.parametrize("target", ["distill", "both"])
+def test_uncertainty_weighs_each_samples_divergence_with_mean_1(target):
+    student, icm = make_networks()
+    batch, policy_batch = make_batches()
+    doubt = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])  # of mean 1, so trust is 1, 1/2, 1/3
+    cfg = DistillConfig(use_uncertainty=True, uncertainty_target=target)
+    batches = (batch._replace(uncertainty=doubt), policy_batch)
+    out = compute(student, icm, cfg, names=frozenset({"distill"}), batches=batches)
+    assert out.divergence is not None
+    share = torch.tensor([6.0, 3.0, 2.0, 6.0, 3.0, 2.0]) / 22  # sums to 1
+    expected = (share * out.divergence).sum()
+    torch.testing.assert_close(out.terms["distill"], expected, rtol=1e-5, atol=0)
+
+
+def terms_with(cfg: DistillConfig, uncertainty: Tensor) -> dict[str, Tensor]:
+    batch, policy_batch = make_batches()
+    batches = (batch._replace(uncertainty=uncertainty), policy_batch)
+    return compute(*make_networks(), cfg, batches=batches).terms
+
+
+def test_uncertainty_has_no_part_in_any_other_term():
+    plain = terms_with(DistillConfig(use_curiosity=True), torch.rand(N))
+    cfg = DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target="both")
+    weighted = terms_with(cfg, torch.linspace(0, 5, N))
+    assert weighted["distill"] != plain["distill"]
+    for name in ALL - {"distill"}:
+        assert torch.equal(weighted[name], plain[name])
+
+
+def test_uncertainty_for_the_bonus_alone_leaves_distillation_as_it_is():
+    cfg = DistillConfig(use_uncertainty=True, uncertainty_target="bonus")
+    plain = terms_with(DistillConfig(), torch.zeros(N))
+    assert torch.equal(terms_with(cfg, torch.linspace(0, 5, N))["distill"], plain["distill"])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_equal_uncertainty_weighs_nothing(level):
+    plain = terms_with(DistillConfig(), torch.zeros(N))["distill"]
+    weighted = terms_with(DistillConfig(use_uncertainty=True), torch.full((N,), level))["distill"]
+    torch.testing.assert_close(weighted, plain, rtol=1e-6, atol=0)
+
+
+# Which terms are computed
+
+
+class Untouchable(ICM):
+    """An ICM that must not be asked."""
+
+    def forward(self, phi: Tensor, next_phi: Tensor, action: Tensor, gradient: str) -> Any:
+        raise AssertionError("a term that was not asked for was computed")
+
+
+@pytest.mark.parametrize(
+    "names", [frozenset({name}) for name in sorted(ALL)] + [ALL, frozenset({"distill", "value"})]
+)
+def test_the_terms_are_those_asked_for_and_no_others(names):
+    student, icm = make_networks()
+    if "icm" not in names:
+        icm = Untouchable(16, N_ACTIONS)
+    if "value" not in names:
+        student.value_net = None  # using it would fail
+    assert compute(student, icm, names=names).terms.keys() == names
+
+
+def test_a_term_that_happens_to_be_0_is_still_a_term():
+    student, icm = make_networks()
+    batch, policy_batch = make_batches()
+    batch = batch._replace(teacher_logits=student.logits(batch.obs).detach())
+    policy_batch = policy_batch._replace(advantage=torch.zeros(N))
+    terms = compute(student, icm, batches=(batch, policy_batch)).terms
+    assert terms.keys() == ALL
+    assert terms["policy"] == 0
+
+
+def test_no_policy_minibatch_means_no_policy_terms():
+    student, icm = make_networks()
+    cfg = DistillConfig(use_curiosity=True)
+    out = compute_losses(student, icm, make_batches()[0], None, cfg=cfg, names=ALL)
+    assert out.terms.keys() == {"distill", "icm"}
+
+
+def test_no_ring_minibatch_means_policy_terms_alone():
+    """PPO from scratch never draws from the ring."""
+    student, _ = make_networks()
+    cfg = DistillConfig(w_distill=OFF, c_ext=ON)
+    out = compute_losses(student, None, None, make_batches()[1], cfg=cfg, names=POLICY_TERMS)
+    assert out.terms.keys() == POLICY_TERMS
+    assert out.divergence is None
+
+
+def test_a_minibatch_without_successors_gives_the_same_distillation_term():
+    student, icm = make_networks()
+    batch, policy_batch = make_batches()
+    cfg, names = DistillConfig(), frozenset({"distill"})
+    alone = (batch._replace(next_obs=None), policy_batch)
+    torch.testing.assert_close(
+        compute(student, icm, cfg, names=names, batches=alone).terms["distill"],
+        compute(student, icm, cfg, names=names).terms["distill"],
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+# Settings: which terms count when
+
+
+def test_a_plain_run_has_one_term():
+    assert DistillConfig().weights(0.0) == {"distill": 1.0}
+
+
+def test_weights_that_are_zero_are_left_out():
+    cfg = DistillConfig(c_ext=ON, w_distill=OFF, w_value=OFF, w_entropy=constant(0.01))
+    assert cfg.weights(0.5) == {"policy": 1.0, "entropy": 0.01}
+
+
+def test_weights_follow_their_schedules_until_they_reach_zero():
+    cfg = DistillConfig(w_distill=LinearSchedule(1.0, 0.0, 0.5), c_ext=ON)
+    assert cfg.weights(0.25)["distill"] == pytest.approx(0.5, rel=1e-12)
+    assert "distill" not in cfg.weights(0.5)
+
+
+def test_policy_terms_count_with_the_games_reward():
+    assert DistillConfig(c_ext=ON).weights(0.0).keys() == {"distill", "policy", "value"}
+
+
+def test_policy_terms_stop_when_the_games_reward_stops():
+    cfg = DistillConfig(c_ext=LinearSchedule(1.0, 0.0, 0.5))
+    assert "policy" in cfg.weights(0.4)
+    assert cfg.weights(0.5).keys() == {"distill"}
+
+
+def test_policy_terms_start_when_the_games_reward_starts():
+    cfg = DistillConfig(c_ext=LinearSchedule(0.0, 1.0))
+    assert cfg.weights(0.0).keys() == {"distill"}
+    assert "policy" in cfg.weights(0.1)
+
+
+def test_policy_terms_stop_when_the_bonus_has_faded():
+    cfg = DistillConfig(use_curiosity=True)
+    assert {"policy", "value"} <= cfg.weights(0.79).keys()
+    assert cfg.weights(0.8).keys() == {"distill", "icm"}
+
+
+@pytest.mark.parametrize("curiosity", ["bonus", "both"])
+def test_a_bonus_trains_its_icm_even_if_the_icms_losses_have_no_weight(curiosity):
+    cfg = DistillConfig(use_curiosity=True, curiosity=curiosity, w_icm=OFF)
+    assert cfg.use_icm
+    assert cfg.weights(0.0)["icm"] == 1.0
+
+
+def test_an_auxiliary_icm_brings_no_policy_terms():
+    cfg = DistillConfig(use_curiosity=True, curiosity="aux")
+    assert cfg.weights(0.0) == {"distill": 1.0, "icm": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("settings", "use_icm", "use_bonus", "use_reward"),
+    [
+        ({}, False, False, False),
+        ({"c_ext": ON}, False, False, True),
+        ({"curiosity": "bonus", "c_int": ON}, False, False, False),  # curiosity is off
+        ({"use_curiosity": True}, True, True, True),
+        ({"use_curiosity": True, "c_int": OFF}, True, False, False),
+        ({"use_curiosity": True, "w_icm": OFF}, True, True, True),
+        ({"use_curiosity": True, "w_icm": OFF, "c_int": OFF}, False, False, False),
+        ({"use_curiosity": True, "curiosity": "aux"}, True, False, False),
+        ({"use_curiosity": True, "curiosity": "aux", "c_ext": ON}, True, False, True),
+        ({"use_curiosity": True, "curiosity": "aux", "w_icm": OFF}, False, False, False),
+        ({"use_curiosity": True, "curiosity": "bonus"}, True, True, True),
+    ],
+)
+def test_what_a_run_uses_follows_from_its_settings(settings, use_icm, use_bonus, use_reward):
+    cfg = DistillConfig(**settings)
+    assert (cfg.use_icm, cfg.use_bonus, cfg.use_reward) == (use_icm, use_bonus, use_reward)
+    assert ("icm" in cfg.weights(0.0)) == use_icm
+    assert ("value" in cfg.weights(0.0)) == use_reward
+
+
+def test_a_ring_that_cannot_hold_two_rollouts_is_refused():
+    with pytest.raises(ValueError, match=r"--ring_size must be at least .* = 1024, got 1023"):
+        DistillConfig(n_envs=16, n_steps=32, ring_size=1023)
+    DistillConfig(n_envs=16, n_steps=32, ring_size=1024)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"temperature": 0.0}, {"loss": "l2"}, {"curiosity": "much"}, {"icm_beta": 1.1}],
+    ids=str,
+)
+def test_a_value_that_is_not_allowed_is_refused_by_name(settings):
+    with pytest.raises(ValueError, match=f"--{next(iter(settings))} must be"):
+        DistillConfig(**settings)
+
+
+@pytest.mark.parametrize("cls", [DistillConfig, TeacherConfig, EvalConfig])
+def test_every_default_reads_back_from_a_file_as_it_was(cls, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("".join(f"{k}: {v}\n" for k, v in cli.to_yaml(cls()).items() if v is not None))
+    assert cli.from_mapping(cls, cli.to_yaml(cls()), origin="memory") == cls()
+    assert cli.from_mapping(cls, cli.read_yaml(path), origin="a file") == cls()
