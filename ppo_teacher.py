@@ -26,13 +26,15 @@ from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id, make_atari, sticky_probability
 from distill.files import write_atomically, write_text
+from distill.floors import first_score_note
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.sb3 import N_STACK, AtariVecEnv, FastCnnPolicy, export_zip, policy_kwargs
 from distill.schedules import Every
-from distill.tracking import TAGS, Tracker, create_run, read_run
+from distill.tracking import TAGS, Tracker, create_run, read_run, time_stamp
 
 LOG_EVERY_STEPS = 10_000
+MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow
 
 
 def ladder(total_steps: int) -> list[int]:
@@ -83,6 +85,7 @@ class TeacherCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The one safe place: the last rollout was learned from, the next has not begun.
+        self._check_finite()
         self._keep_due_teachers()
         if self._interruption.requested:
             self._save()
@@ -106,8 +109,18 @@ class TeacherCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        self._check_finite()
         self._keep_due_teachers()
         self._save()
+
+    def _check_finite(self) -> None:
+        losses = self.logger.name_to_value  # of the last update, until they are written
+        bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
+        if bad:
+            raise cli.DivergedError(
+                f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
+                " --learning_rate; the last checkpoint is intact"
+            )
 
     def _save(self) -> None:
         save_run(self._run_dir, training_state(self.model))
@@ -148,7 +161,7 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         continues.
     """
     device = resolve_device(cfg.device)
-    seed = cfg.seed + first_step
+    seed = (cfg.seed + first_step) % 2**32  # all that numpy takes
     envs = make_atari(
         cfg.env,
         cfg.n_envs,
@@ -210,6 +223,27 @@ def keep_teacher(
     return path
 
 
+def check_settings(cfg: TeacherConfig) -> None:
+    """Refuse what would fail later, while there is nothing to clean up.
+
+    Raises:
+        ValueError: naming the setting, the value and what is allowed.
+    """
+    if cfg.total_steps is None:
+        raise ValueError(
+            "total_steps is missing: say how long to train, as in `python ppo_teacher.py 1e7`"
+        )
+    check_env_id(cfg.env)
+    resolve_device(cfg.device)
+    if cfg.teachers_dir.exists() and not cfg.teachers_dir.is_dir():
+        raise ValueError(f"--teachers_dir must be a folder, got the file {cfg.teachers_dir}")
+    n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
+    if n_samples < 2:  # SB3 normalizes advantages
+        raise ValueError(
+            f"--batch_size and --n_envs x --n_steps must be at least 2, got {n_samples}"
+        )
+
+
 def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, Any] | None]:
     """Create the run's folder, or find the one to resume.
 
@@ -218,18 +252,11 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
         from.
     """
     if cfg.resume is None:
-        if cfg.total_steps is None:
-            raise ValueError(
-                "total_steps is missing: say how long to train, as in `python ppo_teacher.py 1e7`"
-            )
-        check_env_id(cfg.env)
-        now = datetime.now()
-        run_dir = (
-            cfg.run_dir
-            or Path("runs")
-            / f"teacher_{cfg.env.replace('/', '-')}_{now:%Y%m%d-%H%M%S}_seed{cfg.seed}"
-        )
+        check_settings(cfg)
+        name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
+        run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
+    cli.check_alone(cfg, "resume")
     record = read_run(cfg.resume)
     saved = cli.from_mapping(
         TeacherConfig, record["settings"], origin=str(cfg.resume / "config.yaml")
@@ -250,6 +277,7 @@ def main() -> None:
     if state is not None:
         restore(model, state)
     print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
+    print(first_score_note(cfg.env, cfg.n_envs))
     with (
         Tracker(run_dir, resume_step=None if state is None else done) as tracker,
         Interruption() as interruption,
@@ -257,7 +285,8 @@ def main() -> None:
         progress = Progress(cfg.total_steps, done=done)
         model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(tracker)]))
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption)
-        log_interval = max(1, LOG_EVERY_STEPS // (cfg.n_envs * cfg.n_steps))
+        log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
+        log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
         model.learn(
             cfg.total_steps - done,
             callback,

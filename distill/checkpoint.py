@@ -1,13 +1,17 @@
 """Checkpoints of runs, the last two kept, and files of students; both read without pickle."""
 
+import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
+from distill.cli import number
 from distill.files import write_atomically
 from distill.networks import Student
 from distill.types import parse_widths
@@ -36,8 +40,10 @@ def save_run(run_dir: Path, state: dict[str, Any]) -> None:
 def _save(state: dict[str, Any], path: Path) -> None:
     try:
         torch.save(state, path)
-    except RuntimeError as error:  # torch reports a failed write so
-        raise OSError(str(error).splitlines()[0]) from error
+    except RuntimeError as error:  # torch reports a failed write so, without the system's reason
+        reason = str(error).splitlines()[0]
+        cut_short = "the write was cut short, is the disk full?"
+        raise OSError(cut_short if "enforce fail" in reason else reason) from error
 
 
 def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
@@ -86,7 +92,16 @@ def save_student(path: Path, student: Student, metadata: dict[str, str]) -> None
     }
     state = student.state_dict()
     tensors = {k: v.cpu().contiguous() for k, v in state.items() if not k.startswith("value_net.")}
-    write_atomically(path, lambda to: save_file(tensors, to, {**metadata, **construction}))
+    content = _with_sorted_header(save(tensors, {**metadata, **construction}))
+    write_atomically(path, lambda to: to.write_bytes(content))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Sort a safetensors file's metadata, which the library writes in another order each time."""
+    n_bytes = int.from_bytes(content[:8], "little")
+    text = json.dumps(json.loads(content[8 : 8 + n_bytes]), sort_keys=True, separators=(",", ":"))
+    header = text.encode() + b" " * (-len(text) % 8)  # tensors are aligned to 8 bytes
+    return len(header).to_bytes(8, "little") + header + content[8 + n_bytes :]
 
 
 def load_student(
@@ -109,14 +124,37 @@ def load_student(
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        student = Student(
-            parse_widths(metadata["widths"]),
-            int(metadata["n_actions"]),
-            n_stack=int(metadata["n_stack"]),
-            dtype=dtype,
-        )
-        student.load_state_dict(state)
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError) as error:
+        student = _construct(metadata, state, dtype)
+    except (SafetensorError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is not a student of this program: {reason}") from None
     return student.to(device).eval(), metadata
+
+
+def _construct(metadata: dict[str, str], state: dict[str, Tensor], dtype: torch.dtype) -> Student:
+    """Build the network that the metadata describes, and hold every weight against it."""
+    widths = _read(metadata, "widths", parse_widths)
+    n_actions, n_stack = (_read(metadata, name, _size) for name in ("n_actions", "n_stack"))
+    with torch.device("meta"):  # shapes only: random initial weights would move the caller's seed
+        student = Student(widths, n_actions, n_stack=n_stack, dtype=dtype)
+    wanted = {name: tuple(weight.shape) for name, weight in student.state_dict().items()}
+    for name in sorted(wanted.keys() | state.keys()):
+        got = tuple(state[name].shape) if name in state else None
+        if got != wanted.get(name):
+            raise ValueError(f"{name} has shape {got}, not {wanted.get(name)} as its metadata say")
+        if not state[name].isfinite().all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    # Copied, since what was read still lies in the file.
+    weights = {name: weight.to(torch.float32, copy=True) for name, weight in state.items()}
+    student.load_state_dict(weights, assign=True)
+    return student
+
+
+_size = number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
+
+
+def _read(metadata: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(metadata.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"its {name} must be {error}, got {metadata.get(name)!r}") from None

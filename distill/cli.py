@@ -229,6 +229,24 @@ def parse_settings(
         parser.error(str(error))
 
 
+def check_alone(cfg: Settings, name: str) -> None:
+    """Refuse other settings beside one that brings its own, as `--resume` does.
+
+    Raises:
+        ValueError: naming the others.
+    """
+    default = type(cfg)()
+    others = [
+        _flag_of(f)
+        for f in fields(cfg)
+        if f.name != name and getattr(cfg, f.name) != getattr(default, f.name)
+    ]
+    if others:
+        raise ValueError(
+            f"--{name} {getattr(cfg, name)} brings its own settings, got {', '.join(others)} too"
+        )
+
+
 def given_flags(argv: Sequence[str]) -> set[str]:
     """Return the names of the flags on a command line, for commands where some exclude others."""
     return {word[2:].split("=")[0] for word in argv if word.startswith("--")}

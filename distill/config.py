@@ -22,6 +22,7 @@ from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Widths, parse_widths
 
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
+BEST_ENV = "PongNoFrameskip-v4"  # the game of the best teacher in teachers/, distilled by default
 _NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
@@ -119,8 +120,12 @@ def _schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0)
 class DistillConfig:
     """Settings of scripts/run_distillation.py; the loss is the sum of each w_* times its term."""
 
-    teacher_chkpt: Path | None = option(None, "teacher .zip (default: the best in teachers/)", Path)
-    env: str | None = _env(None)
+    teacher_chkpt: Path | None = option(
+        None, "teacher .zip (default: the best of the game in teachers/)", Path
+    )
+    env: str | None = option(
+        None, f"game (default: the teacher's; without a teacher {BEST_ENV})", str
+    )
     student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
     temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
@@ -206,10 +211,9 @@ class DistillConfig:
         """Whether any reward counts, so that the policy terms and the value head exist."""
         return self.use_bonus or not self.c_ext.is_zero
 
-    @property
-    def encoder_gradient(self) -> str:
-        """Which ICM losses reach the encoder: none if curiosity is a bonus only."""
-        is_bonus_only = self.curiosity == "bonus" or self.w_icm.is_zero
+    def encoder_gradient(self, progress: float) -> str:
+        """Return which ICM losses reach the encoder: none where they have no weight."""
+        is_bonus_only = self.curiosity == "bonus" or self.w_icm(progress) == 0
         return "none" if is_bonus_only else self.icm_gradient
 
     def weights(self, progress: float) -> dict[str, float]:

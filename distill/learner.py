@@ -11,11 +11,13 @@ class Learner:
 
     Args:
         modules: the student, and the ICM if there is one; all of their parameters are optimized.
-        max_grad_norm: the whole gradient is clipped to this norm.
+        max_grad_norm: each module's gradient is clipped to this norm. On its own, so that an ICM
+            that is cut off from the encoder leaves the student's steps as they are.
     """
 
     def __init__(self, modules: Iterable[nn.Module], *, max_grad_norm: float) -> None:
-        self.parameters = [p for module in modules for p in module.parameters()]
+        self._groups = [list(module.parameters()) for module in modules]
+        self.parameters = [p for group in self._groups for p in group]
         self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, fused=True)
         self._max_grad_norm = max_grad_norm
 
@@ -31,7 +33,8 @@ class Learner:
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, self._max_grad_norm)
+        for group in self._groups:
+            nn.utils.clip_grad_norm_(group, self._max_grad_norm)
         self.optimizer.param_groups[0]["lr"] = lr
         self.optimizer.step()
 

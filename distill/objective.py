@@ -40,6 +40,7 @@ def compute_losses(
     *,
     cfg: DistillConfig,
     names: frozenset[str],
+    icm_gradient: str,
 ) -> Losses:
     """Compute the terms called `names`, each averaged over its minibatch; no others.
 
@@ -48,7 +49,7 @@ def compute_losses(
     """
     out = Losses({}, None, None, None)
     if batch is not None:
-        out = _ring_losses(student, icm, batch, cfg, names)
+        out = _ring_losses(student, icm, batch, cfg, names, icm_gradient)
     if policy_batch is None:
         return out
     policy_terms = _policy_terms(student, policy_batch, cfg.clip_range, names)
@@ -56,7 +57,12 @@ def compute_losses(
 
 
 def _ring_losses(
-    student: Student, icm: ICM | None, batch: Batch, cfg: DistillConfig, names: frozenset[str]
+    student: Student,
+    icm: ICM | None,
+    batch: Batch,
+    cfg: DistillConfig,
+    names: frozenset[str],
+    icm_gradient: str,
 ) -> Losses:
     terms: dict[str, Tensor] = {}
     divergence = output = None
@@ -72,7 +78,8 @@ def _ring_losses(
         )
         terms["distill"] = (_distill_weights(cfg, batch) * divergence).mean()
     if icm is not None and "icm" in names:
-        output = icm(phi, next_phi, batch.action, cfg.encoder_gradient)
+        assert batch.next_obs is not None
+        output = icm(phi, next_phi, batch.action, icm_gradient)
         beta = cfg.icm_beta
         terms["icm"] = ((1 - beta) * output.inverse_loss + beta * output.forward_loss).mean()
     return Losses(terms, divergence, logits, output)

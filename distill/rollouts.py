@@ -39,6 +39,9 @@ class Ring:
         n_actions: A.
         n_stack: S.
         device: where minibatches are needed; the ring itself lies in main memory.
+
+    Raises:
+        ValueError: if no state could keep both a whole stack and its successor.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class Ring:
             n_stack,
             device,
         )
+        if self.n_rows <= n_stack:
+            smallest = (n_stack + 1) * n_envs
+            raise ValueError(f"--ring_size must be at least {smallest} here, got {capacity}")
         n_places = self.n_rows * n_envs
         self.n_added_rows = 0
         self._frames = torch.zeros(n_places + 1, FRAME_BYTES, dtype=torch.uint8)
@@ -63,6 +69,11 @@ class Ring:
 
     def __len__(self) -> int:
         return min(self.n_added_rows, self.n_rows) * self.n_envs
+
+    @property
+    def n_candidates(self) -> int:
+        """States that can be drawn: those with a whole stack and a successor in the same game."""
+        return len(self._candidates)
 
     def add(
         self,

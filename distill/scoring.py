@@ -40,7 +40,7 @@ def recorded_scores(path: Path, n_games: int) -> dict[str, Score] | None:
         record = json.loads(path.read_text())["evaluation"]
         scores = {mode: Score.from_json(record[mode]) for mode in MODES}
         known = record["protocol"] == PROTOCOL
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return scores if known and min(s.n_games for s in scores.values()) >= n_games else None
 

@@ -75,6 +75,11 @@ CHARTS = {
 }
 
 
+def time_stamp() -> str:
+    """Return the time, UTC, as names of runs and teachers carry it."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
 def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     """Make the folder of a new run, and config.yaml: settings, command line and provenance.
 

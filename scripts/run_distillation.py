@@ -8,7 +8,6 @@ one JSON object.
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,23 +16,23 @@ import torch
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli, losses
 from distill.checkpoint import load_run, save_run
-from distill.config import DEFAULT_ENV, DistillConfig
+from distill.config import BEST_ENV, DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
-from distill.evaluation import Score, floors_of
+from distill.evaluation import Score
 from distill.files import write_text
+from distill.floors import CACHES, Floors, first_score_note, floors_of
 from distill.networks import Student, n_actor_parameters
 from distill.progress import Interruption, Progress
 from distill.provenance import ROOT, provenance
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
 from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
-from distill.tracking import Tracker, create_run, read_run
-from distill.training import Distillation, Hooks, train_student
+from distill.tracking import Tracker, create_run, read_run, time_stamp
+from distill.training import Distillation, Hooks, check_saveable, train_student
 from distill.types import Batch
 from distill.uncertainty import Uncertainty
 
 TEACHERS = ROOT / "teachers"
-FLOORS = (TEACHERS / "floors.json", Path("runs/floors.json"))
 EVAL_ENVS = 20
 FINAL_SEED, INTERIM_SEED = 10_000, 20_000  # the best student is not chosen on the final games
 FIDELITY_STATES = 2_048
@@ -50,15 +49,13 @@ class Setting(NamedTuple):
     dtype: torch.dtype
 
 
-def find_teacher(cfg: DistillConfig) -> tuple[Path, str]:
-    """Return the teacher's path and the game: those asked for, else the best that ships."""
-    if cfg.teacher_chkpt is None:
-        env_id = check_env_id(cfg.env or DEFAULT_ENV)
-        return best_teacher(TEACHERS, env_id), env_id
-    env_id = cfg.env or env_id_of(cfg.teacher_chkpt)
+def find_game(cfg: DistillConfig) -> str:
+    """Return the game asked for, else the one that the teacher was trained on."""
+    recorded = BEST_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
+    env_id = cfg.env or recorded
     if env_id is None:
         raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")
-    return cfg.teacher_chkpt, check_env_id(env_id)
+    return check_env_id(env_id)
 
 
 def prepare(cfg: DistillConfig) -> Setting:
@@ -69,8 +66,9 @@ def prepare(cfg: DistillConfig) -> Setting:
     """
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    path, env_id = find_teacher(cfg)
-    return Setting(cfg, path, env_id, load_teacher(path, device=device, dtype=dtype), device, dtype)
+    path = cfg.teacher_chkpt or best_teacher(TEACHERS, find_game(cfg))
+    teacher = load_teacher(path, device=device, dtype=dtype)
+    return Setting(cfg, path, find_game(cfg), teacher, device, dtype)
 
 
 def make_games(setting: Setting, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
@@ -110,7 +108,7 @@ def default_run_dir(setting: Setting) -> Path:
     kind = f"curious-{cfg.curiosity}" if cfg.use_curiosity else "plain"
     student = str(cfg.student).replace(",", "-")
     game = setting.env_id.replace("/", "-")
-    name = f"distill_{game}_{student}_{kind}_{datetime.now():%Y%m%d-%H%M%S}_seed{cfg.seed}"
+    name = f"distill_{game}_{student}_{kind}_{time_stamp()}_seed{cfg.seed}"
     return Path("runs") / name
 
 
@@ -127,7 +125,8 @@ def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
         # The teacher is written down by name: a better one may ship when the run is resumed.
         fixed = cli.replace(cfg, teacher_chkpt=setting.teacher_path, env=setting.env_id)
         create_run(run_dir, fixed)
-        return setting, run_dir, None
+        return setting._replace(cfg=fixed), run_dir, None
+    cli.check_alone(cfg, "resume")
     record = read_run(cfg.resume)
     origin = str(cfg.resume / "config.yaml")
     saved = cli.from_mapping(DistillConfig, record["settings"], origin=origin)
@@ -138,7 +137,7 @@ def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
 
 def find_reference(setting: Setting, envs: AtariEnvs, n_games: int) -> Reference:
     """Return the teacher's scores and the floors: those on record, else measured now."""
-    floors, warnings = floors_of(setting.env_id, envs, n_games, seed=FINAL_SEED, caches=FLOORS)
+    floors, warnings = floors_of(setting.env_id, envs, n_games, seed=FINAL_SEED, caches=CACHES)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     scores = recorded_scores(setting.teacher_path.with_suffix(".json"), n_games)
     if scores is None:
@@ -159,12 +158,17 @@ def train(
     interim_envs = make_games(setting, min(EVAL_ENVS, n_interim), seed=INTERIM_SEED, training=False)
     progress = Progress(cfg.total_steps, done=run.n_steps_done, title="distillation")
 
+    def evaluate(step: int) -> None:
+        if step < cfg.total_steps:  # the final score follows
+            scorer.interim(interim_envs, n_interim, step)
+
     def save() -> None:
+        check_saveable(run)
         save_run(run_dir, run.state() | {"best_score": scorer.best})
 
     with Interruption() as interruption:
         hooks = Hooks(
-            evaluate=lambda step: scorer.interim(interim_envs, n_interim, step),
+            evaluate=evaluate,
             checkpoint=lambda _: save(),
             should_stop=lambda: interruption.requested,
             on_progress=progress.update,
@@ -173,9 +177,7 @@ def train(
     progress.close()
     save()
     if run.n_steps_done < cfg.total_steps:
-        resume = f"python scripts/run_distillation.py --resume {run_dir}"
-        sys.stderr.write(f"\nstopped at step {run.n_steps_done:,}; continue with: {resume}\n")
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"stopped at step {run.n_steps_done:,}")
 
 
 @torch.no_grad()  # only measured
@@ -215,12 +217,15 @@ def report(
     }
 
 
-def print_report(record: dict[str, Any], reference: Reference, student: dict[str, Score]) -> None:
-    """Print the table that the run ends with."""
-    scores = {f"teacher, {mode}": score for mode, score in reference.teacher.items()}
-    scores |= {f"student, {mode}": score for mode, score in student.items()}
+def print_report(record: dict[str, Any]) -> None:
+    """Print the table that the run ends with, and the record itself as one line of JSON."""
+    scores = {
+        f"{who}, {mode}": Score.from_json(score)
+        for who in ("teacher", "student")
+        for mode, score in record[f"{who}_score"].items()
+    }
     print(f"\n{record['teacher_chkpt']} -> {record['student']} on {record['env_id']}")
-    print(score_table(scores, reference.floors))
+    print(score_table(scores, Floors.from_json(record["floors"])))
     share, counts = record["score_share"], f"{record['updates']:,} updates"
     lines = {
         "score share": "none: the teacher is no better than the floor"
@@ -237,17 +242,22 @@ def print_report(record: dict[str, Any], reference: Reference, student: dict[str
     }
     for name, text in lines.items():
         print(f"{name:<16}{text}")
+    print(json.dumps(record))
 
 
-def main() -> None:
-    """Distill, from the start or from a checkpoint; score; print."""
-    cfg = cli.parse_settings(DistillConfig, __doc__ or "")
-    prepare_process(cfg.n_threads)
-    setting, run_dir, state = start(cfg)
-    cfg, run = setting.cfg, make_run(setting)
-    if state is not None:
-        run.load_state(state)
+def finished_record(run_dir: Path) -> dict[str, Any] | None:
+    """Return the result of a run that came to its end before, if it did."""
+    path = run_dir / "result.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def run_to_end(
+    setting: Setting, run: Distillation, run_dir: Path, state: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Train to the end and score; returns the result, which result.json holds too."""
+    cfg = setting.cfg
     print(f"distilling {setting.teacher_path} into {cfg.student} on {setting.env_id}, in {run_dir}")
+    print(first_score_note(setting.env_id, cfg.n_envs))
     n_games = cfg.n_eval_episodes
     final_envs = make_games(setting, min(EVAL_ENVS, n_games), seed=FINAL_SEED, training=False)
     reference = find_reference(setting, final_envs, n_games)
@@ -274,8 +284,27 @@ def main() -> None:
         }
         tracker.finish(record["settings"], {"eval/mean_reward": student["sampled"].mean})
     write_text(run_dir / "result.json", json.dumps(record, indent=1) + "\n")
-    print_report(record, reference, student)
-    print(json.dumps(record))
+    return record
+
+
+def main() -> None:
+    """Distill, from the start or from a checkpoint; score; print."""
+    setting, run_dir, state = start(cli.parse_settings(DistillConfig, __doc__ or ""))
+    prepare_process(setting.cfg.n_threads)
+    record = finished_record(run_dir)
+    try:
+        if record is None:
+            run = make_run(setting)
+            if state is None:  # from here on the run can be resumed, whenever it dies
+                save_run(run_dir, run.state() | {"best_score": float("-inf")})
+            else:
+                run.load_state(state)
+            record = run_to_end(setting, run, run_dir, state)
+    except KeyboardInterrupt as stop:
+        resume = f"python scripts/run_distillation.py --resume {run_dir}"
+        sys.stderr.write(f"\n{str(stop) or 'stopped'}; continue with: {resume}\n")
+        raise
+    print_report(record)
 
 
 if __name__ == "__main__":

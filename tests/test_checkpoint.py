@@ -182,7 +182,12 @@ from distill.checkpoint import save_run
 run_command(lambda: save_run(Path({str(run_dir)!r}), {{"steps": 3, "x": torch.zeros(100_000)}}))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert f"error: cannot write {run_dir}" in done.stderr

@@ -1,5 +1,7 @@
 """Command lines: what they mean, what they refuse, and in which words."""
 
+# ruff: noqa: RUF009 (`option` returns a dataclass field)
+
 import errno
 from dataclasses import dataclass
 from pathlib import Path

@@ -109,7 +109,7 @@ def test_a_games_score_and_length_span_its_lives(breakout):
         score += step.reward  # a brick of the lowest rows counts 1, so clipping changes nothing
         length += 1
         for game in step.games:
-            assert game == Game(game.env, score[game.env], length[game.env])
+            assert game == Game(game.env, float(score[game.env]), int(length[game.env]))
             score[game.env] = length[game.env] = 0
     assert sum(game.score for step in breakout for game in step.games) > 0
 

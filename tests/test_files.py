@@ -82,7 +82,12 @@ def test_a_limit_on_file_size_leaves_the_old_file_and_nothing_else(old):
 
     code = f"from distill.files import *; write_text(Path({str(old)!r}), 'x' * 10_000)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert f"cannot write {old}: File too large" in done.stderr

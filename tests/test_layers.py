@@ -15,7 +15,7 @@ LAYERS = (
     "types config schedules losses cli device files provenance progress",
     "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
     " acting",
-    "checkpoint labels advantages objective scoring",
+    "checkpoint labels advantages objective scoring run_state metrics",
     "training",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
@@ -163,8 +163,8 @@ def test_training_meets_games_and_teachers_only_as_protocols():
 
 
 def test_training_takes_nothing_but_the_student_from_the_networks():
-    names = [i.names for i in IMPORTS["distill.training"] if i.module == "distill.networks"]
-    assert names == [("Student",)]
+    loop = IMPORTS["distill.training"] + IMPORTS["distill.run_state"]
+    assert [i.names for i in loop if i.module == "distill.networks"] == [("Student",)]
 
 
 def test_importing_the_loop_loads_no_emulator_no_sb3_and_no_kornia():

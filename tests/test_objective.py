@@ -83,7 +83,15 @@ def compute(
 ) -> Losses:
     cfg = cfg or DistillConfig(use_curiosity=True, clip_range=10.0)
     batch, policy_batch = batches or make_batches()
-    return compute_losses(student, icm, batch, policy_batch, cfg=cfg, names=names)
+    return compute_losses(
+        student,
+        icm,
+        batch,
+        policy_batch,
+        cfg=cfg,
+        names=names,
+        icm_gradient=cfg.encoder_gradient(0.0),
+    )
 
 
 def groups(student: Student, icm: ICM) -> dict[str, list[nn.Parameter]]:
@@ -346,7 +354,15 @@ def test_a_term_that_happens_to_be_0_is_still_a_term():
 def test_no_policy_minibatch_means_no_policy_terms():
     student, icm = make_networks()
     cfg = DistillConfig(use_curiosity=True)
-    out = compute_losses(student, icm, make_batches()[0], None, cfg=cfg, names=ALL)
+    out = compute_losses(
+        student,
+        icm,
+        make_batches()[0],
+        None,
+        cfg=cfg,
+        names=ALL,
+        icm_gradient=cfg.encoder_gradient(0.0),
+    )
     assert out.terms.keys() == {"distill", "icm"}
 
 
@@ -354,7 +370,15 @@ def test_no_ring_minibatch_means_policy_terms_alone():
     """PPO from scratch never draws from the ring."""
     student, _ = make_networks()
     cfg = DistillConfig(w_distill=OFF, c_ext=ON)
-    out = compute_losses(student, None, None, make_batches()[1], cfg=cfg, names=POLICY_TERMS)
+    out = compute_losses(
+        student,
+        None,
+        None,
+        make_batches()[1],
+        cfg=cfg,
+        names=POLICY_TERMS,
+        icm_gradient=cfg.encoder_gradient(0.0),
+    )
     assert out.terms.keys() == POLICY_TERMS
     assert out.divergence is None
 

@@ -1,0 +1,101 @@
+"""What is measured of the updates: metrics by tag, their log, and the check that all is finite."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill import losses
+from distill.cli import DivergedError
+from distill.objective import Losses
+from distill.run_state import Distillation
+from distill.schedules import Every
+from distill.tracking import Tracker
+from distill.types import Batch
+
+GRAD_NORMS_EVERY_LOGS = 5
+
+
+def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
+    """Raise DivergedError if a loss is not finite, naming the terms that first were not."""
+    if not rows or bool(
+        torch.stack([torch.stack(list(row.values())).sum() for row in rows]).isfinite().all()
+    ):
+        return
+    for row in rows:
+        if bad := [name for name, term in row.items() if not bool(term.isfinite())]:
+            raise DivergedError(
+                f"loss term {' and '.join(bad)} is not finite at step {step}; lower --learning_rate"
+                " or the term's weight; the last checkpoint is intact"
+            )
+
+
+@torch.no_grad()  # metrics only describe
+def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
+    """Return the metrics of one minibatch by tag."""
+    metrics: dict[str, Tensor | float] = {f"loss/{k}": v.detach() for k, v in out.terms.items()}
+    if batch is None or out.logits is None:
+        return metrics
+    teacher, student = batch.teacher_logits, out.logits
+    metrics |= {
+        "distill/kl": losses.divergence("kl", teacher, student).mean(),
+        "distill/agreement": (teacher.argmax(1) == student.argmax(1)).float().mean(),
+        "distill/teacher_entropy": losses.entropy(teacher).mean(),
+        "distill/student_entropy": losses.entropy(student).mean(),
+        "uncertainty/mean": batch.uncertainty.mean(),
+    }
+    if out.icm is not None:
+        error, change = out.icm.forward_loss.mean(), out.icm.identity_error.mean()
+        metrics |= {
+            "icm/inverse_loss": out.icm.inverse_loss.mean(),
+            "icm/forward_loss": error,
+            "icm/inverse_accuracy": out.icm.inverse_correct.float().mean(),
+            "icm/majority_share": batch.action.bincount().max() / len(batch.action),
+            # 0 where no feature changes at all, as may be with few and fresh ones
+            "icm/forward_skill": torch.where(change > 0, 1 - error / change, 0.0),
+        }
+    return metrics
+
+
+class MetricsLog:
+    """Averages the metrics of rollouts and writes them when due."""
+
+    def __init__(self, run: Distillation, tracker: Tracker) -> None:
+        self._run, self._tracker = run, tracker
+        self._due = Every(run.cfg.log_steps, run.n_steps_done)
+        self._gradients_due = Every(GRAD_NORMS_EVERY_LOGS * run.cfg.log_steps, run.n_steps_done)
+        self._rows: list[dict[str, Tensor | float]] = []
+        self.wants_gradients = True
+
+    def add(self, metrics: dict[str, Tensor | float]) -> None:
+        """Take in the metrics of a rollout's last update; none if there was no update."""
+        if metrics:
+            self._rows.append(metrics)
+            self.wants_gradients = False
+
+    def note(self) -> str:
+        """Say in a few words how it goes."""
+        games = self._run.games
+        return f"score {np.mean([g.score for g in games]):.1f}" if games else "no game finished yet"
+
+    def write_when_due(self, progress: float) -> None:
+        """Write a row if one is due."""
+        run, cfg = self._run, self._run.cfg
+        if self._gradients_due(run.n_steps_done):
+            self.wants_gradients = True
+        if not self._due(run.n_steps_done):
+            return
+        row: dict[str, Tensor | float] = {
+            "time/fps": run.n_steps_done / run.train_seconds,
+            "train/learning_rate": cfg.learning_rate(progress),
+            "train/n_updates": run.n_updates,
+            "explore/epsilon": cfg.epsilon(progress),
+            "explore/teacher_mix": cfg.teacher_mix(progress),
+        }
+        for tag in dict.fromkeys(tag for metrics in self._rows for tag in metrics):
+            values = [float(metrics[tag]) for metrics in self._rows if tag in metrics]
+            row[tag] = float(np.mean(values))
+        if run.games:
+            row["rollout/ep_rew_mean"] = float(np.mean([g.score for g in run.games]))
+            row["rollout/ep_len_mean"] = float(np.mean([g.length_steps for g in run.games]))
+        self._tracker.log(row, run.n_steps_done)
+        self._rows = []

@@ -1,0 +1,91 @@
+"""Everything of a distillation that changes while it runs, and its way to and from a checkpoint."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill.advantages import Rewarder
+from distill.config import DistillConfig
+from distill.icm import ICM
+from distill.learner import Learner
+from distill.networks import Student
+from distill.rollouts import Ring
+from distill.types import Game
+from distill.uncertainty import Uncertainty
+
+
+class Distillation:
+    """Everything of a run that changes while it trains."""
+
+    def __init__(
+        self,
+        cfg: DistillConfig,
+        student: Student,
+        *,
+        n_stack: int,
+        device: torch.device,
+        uncertainty: Uncertainty | None = None,
+    ) -> None:
+        self.cfg, self.student, self.device, self.uncertainty = cfg, student, device, uncertainty
+        self.icm = make_icm(cfg, student).to(device) if cfg.use_icm else None
+        modules = [student] if self.icm is None else [student, self.icm]
+        self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm)
+        self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, n_stack, device)
+        self.rewarder = Rewarder(cfg, student, self.icm, device)
+        # One stream each, so that switching one use of randomness on does not shift another.
+        streams = np.random.SeedSequence(cfg.seed).spawn(3)
+        self.act_rng, self.ring_rng, self.policy_rng = map(np.random.default_rng, streams)
+        self.games: deque[Game] = deque(maxlen=100)
+        self.n_steps_done = self.n_updates = 0
+        self.train_seconds = 0.0  # acting, labeling and learning; no evaluation, no checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs, as tensors and plain values."""
+        return {
+            "steps": self.n_steps_done,
+            "n_updates": self.n_updates,
+            "train_seconds": self.train_seconds,
+            "student": self.student.state_dict(),
+            "icm": None if self.icm is None else self.icm.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "ring": self.ring.state(),
+            "reward_scale": self.rewarder.scale.state(),
+            "games": [[game.env, game.score, game.length_steps] for game in self.games],
+            "rng": [rng.bit_generator.state for rng in self._rngs()],
+            "uncertainty": None if self.uncertainty is None else self.uncertainty.state(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` returned; the games start anew."""
+        self.n_steps_done, self.n_updates = state["steps"], state["n_updates"]
+        self.train_seconds = state["train_seconds"]
+        self.student.load_state_dict(state["student"])
+        if self.icm is not None:
+            self.icm.load_state_dict(state["icm"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.ring.load_state(state["ring"])
+        self.ring.restart_games()
+        self.rewarder.scale.load_state(state["reward_scale"])
+        self.games.extend(Game(*game) for game in state["games"])
+        for rng, saved in zip(self._rngs(), state["rng"], strict=True):
+            rng.bit_generator.state = saved
+        if self.uncertainty is not None:
+            self.uncertainty.load_state(state["uncertainty"])
+
+    def _rngs(self) -> tuple[np.random.Generator, ...]:
+        return self.act_rng, self.ring_rng, self.policy_rng
+
+    def updates_due(self) -> int:
+        """Return how many updates are due: one every `steps_per_update` since learning started."""
+        learned_steps = self.n_steps_done - self.cfg.learning_starts
+        return max(0, learned_steps // self.cfg.steps_per_update - self.n_updates)
+
+
+def make_icm(cfg: DistillConfig, student: Student) -> ICM:
+    """Build the ICM from random numbers of its own: the student starts alike without it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed + 1)
+        return ICM(student.encoder.features_dim, student.n_actions)

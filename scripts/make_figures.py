@@ -1,0 +1,148 @@
+"""Draw the figures of the README from the CSV files in scripts/results.
+
+    python scripts/make_figures.py                          # results/*.csv -> figures/*.png
+    python scripts/make_figures.py --collect runs/A runs/B  # first add these runs' curves
+
+What is drawn depends on the CSV files alone.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+from distill import cli
+from distill.files import write_atomically, write_text
+from distill.tracking import CSV_COLUMNS, read_run
+
+HERE = Path(__file__).resolve().parent
+CURVES, FIGURES = HERE / "results" / "curves.csv", HERE / "figures"
+TAGS = ("rollout/ep_rew_mean", "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
+LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
+
+
+class Point(NamedTuple):
+    """One value of one run's curve, with where it came from."""
+
+    run: str
+    kind: str  # teacher, plain or curious
+    env_id: str
+    seed: int
+    commit: str
+    machine: str
+    command: str
+    step: int
+    tag: str
+    value: float
+
+
+def read_curve(run_dir: Path) -> list[Point]:
+    """Read the curves of a run folder.
+
+    Raises:
+        FileNotFoundError: if it is not a run.
+    """
+    record = read_run(run_dir)
+    settings = record["settings"]
+    kind = "teacher" if "student" not in settings else "plain"
+    if settings.get("use_curiosity"):
+        kind = "curious"
+    origin = (run_dir.name, kind, settings["env"], int(settings["seed"]), str(record["commit"]))
+    command = " ".join(map(str, record["argv"]))
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        rows = csv.DictReader(file, CSV_COLUMNS)
+        return [
+            Point(
+                *origin,
+                record["machine"],
+                command,
+                int(row["step"]),
+                row["tag"],
+                float(row["value"]),
+            )
+            for row in rows
+            if row["tag"] in TAGS
+        ]
+
+
+def collect(run_dirs: Sequence[Path], path: Path) -> None:
+    """Add the curves of runs to a CSV file; those of a run that is in it already are replaced."""
+    names = {run_dir.name for run_dir in run_dirs}
+    kept = [point for point in load(path) if point.run not in names] if path.exists() else []
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Point._fields)
+    writer.writerows([*kept, *(point for run_dir in run_dirs for point in read_curve(run_dir))])
+    write_text(path, text.getvalue())
+
+
+def load(path: Path) -> list[Point]:
+    """Read what `collect` wrote."""
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        return [
+            Point(
+                **{
+                    **row,
+                    "seed": int(row["seed"]),
+                    "step": int(row["step"]),
+                    "value": float(row["value"]),
+                }
+            )
+            for row in rows
+        ]
+
+
+def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
+    """Return steps and values of one curve."""
+    found = [(p.step, p.value) for p in points if p.run == run and p.tag == tag]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
+    """Draw score against steps for one game: teacher, students, and the floor beneath them."""
+    mine = [p for p in points if p.env_id == env_id]
+    for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
+        tag = "rollout/ep_rew_mean" if kind == "teacher" else "eval/mean_reward"
+        axes.plot(
+            *curve(mine, run, tag), label=LABELS[kind], marker="" if kind == "teacher" else "."
+        )
+    for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
+        values = [p.value for p in mine if p.tag == tag]
+        if values:
+            axes.axhline(values[-1], linestyle=style, color="gray", label=tag.removeprefix("eval/"))
+    axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
+    axes.legend(fontsize="small")
+
+
+def draw_curves(points: Sequence[Point]) -> Figure:
+    """Draw a panel a game."""
+    games = list(dict.fromkeys(p.env_id for p in points))
+    figure = Figure(figsize=(5.5 * len(games), 3.6), layout="constrained")
+    for axes, env_id in zip(figure.subplots(1, len(games), squeeze=False)[0], games, strict=True):
+        draw_game(axes, points, env_id)
+    return figure
+
+
+def main() -> None:
+    """Collect what was asked for, then draw."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--collect", nargs="*", type=Path, default=[], metavar="RUN")
+    run_dirs: list[Path] = parser.parse_args().collect
+    if run_dirs:
+        collect(run_dirs, CURVES)
+    mpl.use("agg")
+    figure = draw_curves(load(CURVES))
+    write_atomically(FIGURES / "curves.png", lambda path: figure.savefig(path, dpi=110))
+    print(f"wrote {FIGURES / 'curves.png'}")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

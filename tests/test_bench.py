@@ -1,0 +1,233 @@
+"""The bench: its arithmetic on parts of known speed, its order, and every part on real games."""
+
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from distill.cli import run_command
+from distill.config import BENCH_PARTS, BenchConfig, DistillConfig, TeacherConfig
+from distill.progress import Progress
+from distill.types import WIDTHS
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+bench = importlib.import_module("bench")
+
+CPU = torch.device("cpu")
+PONG = "PongNoFrameskip-v4"
+
+
+def known_part(name, rates, tape):
+    """Make a part that claims a warm-up rate of -1, then these rates, and notes each call."""
+    answers = iter([-1.0, *rates])
+
+    def measure(seconds):
+        tape.append((name, seconds))
+        return next(answers)
+
+    return bench.Part("steps/s", measure)
+
+
+def measure_known(rates, seconds=3.0):
+    """Measure parts of known rates; returns what was measured and the tape of calls."""
+    tape = []
+    parts = {name: known_part(name, numbers, tape) for name, numbers in rates.items()}
+    repeats = len(next(iter(rates.values())))
+    return bench.measure_in_turn(parts, repeats, seconds, progress=Progress(1)), tape
+
+
+def run(monkeypatch, capsys, *argv):
+    """Run the command in this process; returns its exit status and what it printed."""
+    monkeypatch.setattr(sys, "argv", ["bench.py", *argv])
+    with pytest.raises(SystemExit) as stopped:
+        run_command(bench.main)
+    return stopped.value.code, capsys.readouterr()
+
+
+def tiny_setting(env_id=PONG):
+    """Two games, a small ring, rollouts of 16 steps: every part in a second or two."""
+    widths = WIDTHS["0.1pct"]
+    distill = DistillConfig(
+        env=env_id, student=widths, n_envs=2, n_steps=8, ring_size=64, learning_starts=0,
+        steps_per_update=8, batch_size=16, total_steps=10**12
+    )  # fmt: skip
+    preset = TeacherConfig(env=env_id, n_envs=2, n_steps=8, batch_size=8)
+    return bench.Setting(distill, preset, CPU, torch.float32)
+
+
+# --- order and arithmetic ---
+
+
+def test_parts_take_turns_after_all_are_warm():
+    _, tape = measure_known({"a": [1, 1], "b": [1, 1], "c": [1, 1]})
+    assert "".join(name for name, _ in tape) == "abc" + "abc" + "abc"
+
+
+def test_measurements_take_the_time_asked_for_and_warm_up_no_longer():
+    _, tape = measure_known({"a": [1]}, seconds=3.0)
+    assert [seconds for _, seconds in tape] == [bench.WARM_UP_SECONDS, 3.0]
+    _, tape = measure_known({"a": [1]}, seconds=0.01)
+    assert [seconds for _, seconds in tape] == [0.01, 0.01]
+
+
+def test_rates_are_kept_by_round_without_the_warm_up():
+    rates, _ = measure_known({"a": [5, 3, 4], "b": [50, 30, 40]})
+    assert rates == {"a": [5, 3, 4], "b": [50, 30, 40]}
+
+
+def test_summary_is_median_and_range():
+    summary = bench.summarize([5, 1, 9, 2, 3])
+    assert (summary["median"], summary["min"], summary["max"]) == (3, 1, 9)
+    assert summary["rounds"] == [5, 1, 9, 2, 3]
+
+
+def test_ratio_is_taken_within_each_round():
+    # A machine that is ten times slower in the second round: the ratio does not notice, whereas
+    # that of the medians would.
+    rates = {"emulator": [100, 10, 1000], "loop": [50, 5, 100], "ppo": [3, 4, 5], "sb3": [1, 2, 1]}
+    ratios = bench.ratios_of(rates)
+    assert ratios == {"loop / emulator": [0.5, 0.5, 0.1], "ppo / sb3": [3, 2, 5]}
+    assert bench.summarize(ratios["loop / emulator"])["median"] == 0.5
+
+
+def test_ratio_needs_both_of_its_parts():
+    assert bench.ratios_of({"loop": [1], "ppo": [1], "sb3": [2]}) == {"ppo / sb3": [0.5]}
+    assert bench.ratios_of({"emulator": [1]}) == {}
+
+
+def test_rate_is_work_done_by_time_taken(monkeypatch):
+    clock = iter([10.0, 12.0, 14.0])
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert bench.repeated(lambda: 6)(3.0) == pytest.approx(12 / 4, rel=1e-12)
+
+
+def test_work_is_done_once_however_short_the_time():
+    calls = []
+    bench.repeated(lambda: calls.append(1) or 1)(1e-9)
+    assert len(calls) == 1
+
+
+def test_table_has_a_line_for_each_part_and_ratio():
+    part, ratio = bench.summarize([1000, 3000, 2000]), bench.summarize([0.5, 0.25, 0.75])
+    text = bench.table(
+        {"parts": {"loop": {"unit": "steps/s", **part}}, "ratios": {"loop / emulator": ratio}}
+    )
+    _, loop, loop_per_emulator = text.splitlines()
+    assert " ".join(loop.split()) == "loop steps/s 2,000 1,000 to 3,000"
+    assert " ".join(loop_per_emulator.split()) == "loop / emulator 0.50 0.25 to 0.75"
+
+
+# --- settings ---
+
+
+def test_all_means_every_part_and_a_list_its_parts_in_the_one_order():
+    assert BenchConfig().parts == list(BENCH_PARTS) == list(bench.MAKERS)
+    assert BenchConfig(what="loop,emulator").parts == ["emulator", "loop"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--what", "nonsense"], "--what must be all, or one or more of emulator,labels"),
+        (["--what", "all,nonsense"], "--what must be"),
+        (["--what", ""], "--what must be"),
+        (["--repeats", "0"], "--repeats must be"),
+        (["--seconds", "nan"], "--seconds must be"),
+        (["--student", "huge"], "--student must be"),
+        (["--device", "mps"], "--device"),
+        (["--env", "PongNoFrameskip-v3"], "closest are Pong"),
+        (["--speed", "1"], "--speed"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_measured(monkeypatch, capsys, argv, message):
+    monkeypatch.setattr(bench, "MAKERS", {})  # to be asked for a part would be a KeyError
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    status, output = run(monkeypatch, capsys, *argv)
+    assert status == 2
+    assert message in output.err
+    assert output.out == ""
+
+
+# --- real games ---
+
+
+@pytest.mark.atari
+@pytest.mark.parametrize("name", [name for name in bench.MAKERS if name != "sb3"])
+def test_part_measures_a_rate(name):
+    part = bench.MAKERS[name](tiny_setting())
+    rates = [part.measure(0.01), part.measure(0.01)]
+    assert all(math.isfinite(rate) and rate > 0 for rate in rates)
+    assert part.unit in ("steps/s", "samples/s")
+
+
+@pytest.mark.atari
+def test_update_and_loop_sample_from_a_full_ring():
+    setting = tiny_setting()
+    envs = bench.make_games(setting)
+    run = bench.make_run(setting, envs, bench.make_teacher(setting, envs.n_actions))
+    assert len(run.ring) == setting.distill.ring_size
+    assert (run.n_steps_done, run.n_updates) == (0, 0)
+
+
+@pytest.mark.atari
+def test_both_ppos_train_as_large_a_network_with_the_same_preset():
+    setting = tiny_setting()
+    ours, stock = bench.build_our_ppo(setting), bench.build_stock_ppo(setting)
+    names = "n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda",\
+        "vf_coef", "ent_coef", "max_grad_norm"  # fmt: skip
+    assert [getattr(ours, name) for name in names] == [getattr(stock, name) for name in names]
+    assert ours.clip_range(1.0) == stock.clip_range(1.0) == 0.1
+    shapes = [{k: v.shape for k, v in ppo.policy.state_dict().items()} for ppo in (ours, stock)]
+    assert shapes[0] == shapes[1]
+    assert ours.observation_space == stock.observation_space
+    assert bench.learn_a_rollout(ours) == bench.learn_a_rollout(stock) == 16
+
+
+@pytest.mark.atari
+def test_stock_games_skip_four_frames_a_step():
+    stock = bench.build_stock_ppo(tiny_setting("ALE/Breakout-v5"))
+    games = stock.get_env()
+    assert games is not None
+    games.reset()
+    before = games.env_method("get_wrapper_attr", "ale")[0].getEpisodeFrameNumber()
+    games.step([0, 0])
+    assert games.env_method("get_wrapper_attr", "ale")[0].getEpisodeFrameNumber() == before + 4
+
+
+@pytest.mark.atari
+def test_stock_part_learns_in_a_process_of_its_own():
+    rate = bench.MAKERS["sb3"](tiny_setting()).measure(0.01)
+    assert math.isfinite(rate)
+    assert rate > 0
+
+
+@pytest.mark.atari
+def test_last_line_is_json_with_parts_ratios_and_machine(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "make_setting", lambda cfg: tiny_setting(cfg.env))
+    argv = "--what", "emulator,loop", "--repeats", "3", "--seconds", "0.01", "--env", PONG
+    status, output = run(monkeypatch, capsys, *argv)
+    assert status == 0
+    record = json.loads(output.out.splitlines()[-1])
+    assert list(record["parts"]) == ["emulator", "loop"]
+    emulator, ratio = record["parts"]["emulator"], record["ratios"]["loop / emulator"]
+    assert emulator["unit"] == "steps/s"
+    assert emulator["min"] <= emulator["median"] <= emulator["max"]
+    assert len(emulator["rounds"]) == len(ratio["rounds"]) == 3
+    assert {"machine", "n_threads", "precision", "device", "commit", "versions"} <= record.keys()
+    assert record["settings"]["env"] == PONG
+    assert record["machine"] in output.out.splitlines()[0]
+
+
+@pytest.mark.atari
+def test_command_measures_the_emulator_as_a_user_runs_it(monkeypatch, capsys):
+    argv = "--what", "emulator", "--repeats", "1", "--seconds", "0.01", "--n_envs", "2"
+    status, output = run(monkeypatch, capsys, *argv)
+    assert status == 0
+    record = json.loads(output.out.splitlines()[-1])
+    assert record["parts"]["emulator"]["median"] > 0
+    assert record["ratios"] == {}

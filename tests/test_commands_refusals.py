@@ -1,0 +1,109 @@
+"""scripts/run_distillation.py given bad input: status 2, one line, nothing left behind."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from forked import Command, Done
+from test_commands import GAME, SCRIPT, TEACHER, write_teacher
+
+from distill.checkpoint import NAMES
+from distill.config import DistillConfig, TeacherConfig
+from distill.tracking import create_run
+
+pytestmark = pytest.mark.atari
+
+PONG = "PongNoFrameskip-v4"
+ABSENT_DEVICE = "mps" if sys.platform == "linux" else "cuda"
+TO = "--teacher_chkpt", TEACHER
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a teacher and all that a user may name by mistake."""
+    folder = tmp_path_factory.mktemp("refusals") / "folder"
+    folder.mkdir()
+    for name in (TEACHER, "mine.zip"):
+        write_teacher(folder / name, 4)
+    (folder / "empty").mkdir()
+    (folder / "a_file").write_text("")
+    (folder / "unknown.yaml").write_text("temprature: 2\n")
+    (folder / "invalid.yaml").write_text("temperature: [\n")
+    create_run(folder / "anothers", TeacherConfig(total_steps=10))
+    create_run(folder / "a_run", DistillConfig())
+    for name in NAMES:
+        (folder / "a_run" / name).write_bytes(b"damaged")
+    return folder
+
+
+def run(folder: Path, *argv: object) -> Done:
+    """Run the command and assert that it leaves nothing behind."""
+    before = sorted(folder.rglob("*"))
+    done = Command(SCRIPT, *argv, folder=folder).wait()
+    assert sorted(folder.rglob("*")) == before
+    return done
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--teacher_chkpt", "none.zip"], ["no teacher at none.zip", "python ppo_teacher.py 1e7"]),
+        (["--teacher_chkpt", "empty"], ["empty is not a file"]),
+        (["--teacher_chkpt", "a_file", "--env", GAME], ["a_file is not a zip"]),
+        (["--teacher_chkpt", "mine.zip"], ["--env is missing", "mine.zip"]),
+        ([*TO, "--env", PONG], [TEACHER, "4 actions", f"{PONG} has 6"]),
+        ([*TO, "--env", "BreakoutNoFrameskip-v3"], ["--env", "BreakoutNoFrameskip-v3'", GAME]),
+        (["--env", "ALE/Zaxxon-v5"], ["no teacher of ALE/Zaxxon-v5", "ppo_teacher.py 1e7 --env"]),
+        (["--loss", "hinge"], ["--loss", "'hinge'", "reverse_kl"]),
+        (["--student", "net9"], ["--student", "'net9'", "net3", "C1,C2,C3,FC"]),
+        (["--student", "16,16,16"], ["--student", "'16,16,16'", "C1,C2,C3,FC"]),
+        (["--curiosity", "much"], ["--curiosity", "'much'", "bonus"]),
+        (["--device", "tpu"], ["--device", "'tpu'", "cuda"]),
+        (["--device", ABSENT_DEVICE], ["--device", f"{ABSENT_DEVICE} is not available", "cpu"]),
+        (["--precision", "float16"], ["--precision", "'float16'", "bfloat16"]),
+        *(
+            (["--temperature", text], ["--temperature", f"'{text}'", "above 0"])
+            for text in ("0", "-1", "nan")
+        ),
+        *(
+            (["--total_steps", text], ["--total_steps", f"'{text}'", "whole number"])
+            for text in ("1.5", "0", "-3", "1e-3", "nan", "1e400", "many")
+        ),
+        (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
+        (["--ring_size", "511"], ["--ring_size", "at least 2 n_envs n_steps = 512", "511"]),
+        (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
+        (["--temp", "2"], ["--temp"]),
+        (["--temprature", "2"], ["--temprature"]),
+        (["--config", "unknown.yaml"], ["unknown.yaml", "temprature"]),
+        (["--config", "invalid.yaml"], ["invalid.yaml", "YAML"]),
+        (["--config", "none.yaml"], ["none.yaml"]),
+        ([*TO, "--run_dir", "a_run"], ["--run_dir a_run exists", "--resume a_run"]),
+        (["--resume", "none"], ["--resume none", "not a run"]),
+        (["--resume", "empty"], ["--resume empty", "not a run"]),
+        (["--resume", "a_file"], ["--resume a_file", "not a run"]),
+        (["--resume", "anothers"], ["anothers/config.yaml", "do not exist: ", "network"]),
+        (["--resume", "a_run"], ["--resume a_run", "no whole checkpoint"]),
+        (["--resume", "a_run", "--seed", "3"], ["--resume a_run", "--seed"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_bad_input_is_refused_in_one_line_before_anything_is_made(folder, argv, named):
+    done = run(folder, *argv)
+    assert done.status == 2, done
+    assert done.out == ""
+    assert re.fullmatch(r"run_distillation\.py: error: .+\n", done.err), done.err
+    assert all(text in done.err for text in named), done.err
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_clear_line(folder):
+    done = run(folder, *TO, "--run_dir", "a_file/run")
+    assert done.status == 1, done
+    line = "run_distillation.py: error: cannot create --run_dir a_file/run: Not a directory\n"
+    assert done.err == line
+
+
+def test_help_names_every_setting_and_starts_nothing(folder):
+    done = run(folder, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert all(f"--{name}" in done.out for name in DistillConfig.__dataclass_fields__)

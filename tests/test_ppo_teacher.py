@@ -1,0 +1,422 @@
+"""The command that trains teachers, from its command line to its files."""
+
+import csv
+import io
+import itertools
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import ppo_teacher
+from distill import cli
+from distill.checkpoint import NAMES, load_run, save_run
+from distill.config import TeacherConfig
+from distill.tracking import read_run
+from distill.types import WIDTHS
+
+pytestmark = pytest.mark.atari
+
+ENV = "PongNoFrameskip-v4"
+SMALL = (
+    f"--env {ENV} --network 0.1pct --n_envs 2 --n_steps 64 --batch_size 128 --n_epochs 1".split()
+)
+ROLLOUT_STEPS = 2 * 64
+LONG = "3000"
+
+
+def command(*argv: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", str(Path(ppo_teacher.__file__).resolve()), *argv]
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
+    """Run the command in this process, which saves the imports; returns its exit status."""
+    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", *argv])
+    with pytest.raises(SystemExit) as exit_:
+        cli.run_command(ppo_teacher.main)
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
+
+
+def wait_for(path: Path, done: Callable[[], bool] = lambda: False) -> None:
+    """Wait until there is such a file, or until it cannot come any more."""
+    end = time.monotonic() + 120
+    while not path.exists() and not done():
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def logged(run_dir: Path, tag: str) -> list[tuple[int, float]]:
+    """Return (step, value) from metrics.csv, in the order of the file."""
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        rows = csv.DictReader(file)
+        return [(int(row["step"]), float(row["value"])) for row in rows if row["tag"] == tag]
+
+
+def shown(run_dir: Path, tag: str) -> list[tuple[int, float]]:
+    """Return (step, value) as TensorBoard shows them."""
+    accumulator = EventAccumulator(str(run_dir), size_guidance={"scalars": 0}).Reload()
+    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+
+
+# --- the ladder ---
+
+
+@pytest.mark.parametrize(
+    ("total_steps", "expected"),
+    [
+        (2_000, [2_000]),
+        (10_000, [10_000]),
+        (100_000, [10_000, 20_000, 50_000, 100_000]),
+        (150_000, [10_000, 20_000, 50_000, 100_000, 150_000]),
+        (1_000_000, [10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000]),
+    ],
+)
+def test_teachers_are_kept_at_1_2_5_times_the_powers_of_ten_and_at_the_end(total_steps, expected):
+    assert ppo_teacher.ladder(total_steps) == expected
+
+
+def test_the_ladder_reaches_the_longest_run():
+    assert ppo_teacher.ladder(cli.MAX_STEPS)[-2:] == [cli.MAX_STEPS // 2, cli.MAX_STEPS]
+
+
+# --- a whole run ---
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which `python ppo_teacher.py 2500` has run to its end: two games and a bit."""
+    folder = tmp_path_factory.mktemp("finished")
+    argv = ["2.5e3", *SMALL, "--seed", "3"]
+    done = subprocess.run(command(*argv), cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
+@pytest.mark.slow
+def test_a_run_says_where_it_is_and_what_to_do_next(finished):
+    out = (finished / "stdout").read_text()
+    assert f"training {ENV} for 2,500 steps in runs/teacher_{ENV}_" in out
+    assert "python eval_teacher.py" in out
+    assert "tensorboard --logdir runs" in out
+    err = (finished / "stderr").read_text()
+    assert re.fullmatch(r"first score -(\d+) after [12],\d+ steps\n", err), err
+
+
+def test_a_run_has_its_folder_with_settings_curves_and_checkpoint(finished):
+    run_dir = only(finished, "runs/*")
+    assert re.fullmatch(rf"teacher_{ENV}_\d{{8}}-\d{{6}}_seed3", run_dir.name)
+    names = {path.name.split(".out.")[0] for path in run_dir.iterdir()}
+    assert names == {"config.yaml", "metrics.csv", "events", "checkpoint.pt"}
+    settings = read_run(run_dir)["settings"]
+    cfg = cli.from_mapping(TeacherConfig, settings, origin="config.yaml")
+    assert (cfg.env, cfg.total_steps, cfg.seed) == (ENV, 2500, 3)
+    assert cfg.network == WIDTHS["0.1pct"]
+
+
+def test_a_short_run_logs_every_rollout(finished):
+    run_dir = only(finished, "runs/*")
+    steps = [step for step, _ in logged(run_dir, "time/fps")]
+    assert steps == list(range(ROLLOUT_STEPS, 2500 + ROLLOUT_STEPS, ROLLOUT_STEPS))
+    for tag in ("train/learning_rate", "train/approx_kl", "train/explained_variance"):
+        assert [step for step, _ in logged(run_dir, tag)] == steps[1:]
+        assert [step for step, _ in shown(run_dir, tag)] == steps[1:]
+    assert -21 <= logged(run_dir, "rollout/ep_rew_mean")[-1][1] < -10
+
+
+def test_the_teacher_is_named_after_game_date_and_steps(finished):
+    path = only(finished, "teachers/*.zip")
+    assert re.fullmatch(rf"env{ENV}_\d{{8}}-\d{{6}}_n_iters2500\.zip", path.name)
+    assert only(finished, "teachers/*.json") == path.with_suffix(".json")
+
+
+def test_the_teachers_record_tells_how_it_was_made(finished):
+    record = json.loads(only(finished, "teachers/*.json").read_text())
+    assert record["steps"] == 2500 + -2500 % ROLLOUT_STEPS  # whole rollouts
+    assert record["env_id"] == ENV
+    assert record["seed"] == 3
+    assert record["network"] == "0.1pct"
+    assert record["n_stack"] == 4
+    assert record["sticky_probability"] == 0.0
+    assert record["settings"]["n_steps"] == 64
+    assert record["training_games"] in (1, 2, 3)
+    assert -21 <= record["training_score"] < -10
+    assert {"commit", "dirty", "versions", "machine"} <= set(record)
+
+
+def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
+    state, _ = load_run(only(finished, "runs/*"))
+    with zipfile.ZipFile(only(finished, "teachers/*.zip")) as archive:
+        weights = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
+    assert weights.keys() == state["policy"].keys()
+    assert all(torch.equal(weights[name], state["policy"][name].half()) for name in weights)
+
+
+def test_a_runs_own_config_can_be_given_again(finished):
+    config = only(finished, "runs/*") / "config.yaml"
+    cfg = cli.parse_settings(TeacherConfig, "", ["--config", str(config), "--seed", "4"])
+    assert (cfg.total_steps, cfg.env, cfg.seed, cfg.network) == (2500, ENV, 4, WIDTHS["0.1pct"])
+    assert cfg.run_dir is None
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    run_dir = only(Path(), "runs/*")
+    before = logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]
+    assert run_here(monkeypatch, "--resume", str(run_dir)) == 0
+    assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
+
+
+# --- killed, damaged, interrupted ---
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """A folder with the run that SIGKILL stopped after two checkpoints."""
+    folder = tmp_path_factory.mktemp("killed")
+    argv = [LONG, *SMALL, "--checkpoint_steps", "256", "--run_dir", "run"]
+    process = subprocess.Popen(command(*argv), cwd=folder, stdout=subprocess.DEVNULL)
+    wait_for(folder / "run" / NAMES[1], lambda: process.poll() is not None)
+    time.sleep(0.1)  # so that it is amid other work
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 512 <= load_run(folder / "run")[0]["steps"] < int(LONG)
+    return folder
+
+
+def check_curves(run_dir: Path) -> None:
+    """Assert that the curves are those of a run that never stopped."""
+    last_step = int(LONG) + -int(LONG) % ROLLOUT_STEPS
+    rates = logged(run_dir, "train/learning_rate")
+    for (step, rate), (next_step, next_rate) in itertools.pairwise(rates):
+        assert next_step > step
+        assert next_rate < rate
+    assert rates[-1][0] == last_step
+    # SB3 sets the rate after a rollout and logs it with the next one.
+    for step, rate in rates:
+        assert rate == pytest.approx(2.5e-4 * (1 - (step - ROLLOUT_STEPS) / int(LONG)), rel=1e-6)
+    steps = [step for step, _ in logged(run_dir, "time/fps")]
+    assert steps == list(range(ROLLOUT_STEPS, last_step + 1, ROLLOUT_STEPS))
+    for tag in ("time/fps", "train/learning_rate"):
+        assert [step for step, _ in shown(run_dir, tag)] == [s for s, _ in logged(run_dir, tag)]
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_total_first_asked_for(monkeypatch, killed, tmp_path, capsys):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "--resume", "run") == 0
+    out, err = capsys.readouterr()
+    assert "for 3,000 steps in run\n" in out
+    assert "damaged" not in err
+    state, _ = load_run(Path("run"))
+    assert state["steps"] == int(LONG) + -int(LONG) % ROLLOUT_STEPS
+    check_curves(Path("run"))
+    record = json.loads(only(Path(), f"teachers/*_n_iters{LONG}.json").read_text())
+    assert record["steps"] == state["steps"]
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(monkeypatch, killed, tmp_path, capsys):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    newest = Path("run") / NAMES[0]
+    newest.write_bytes(newest.read_bytes()[:5000])
+    assert run_here(monkeypatch, "--resume", "run") == 0
+    assert "run/checkpoint.pt is damaged" in capsys.readouterr().err
+    check_curves(Path("run"))
+
+
+@contextmanager
+def signal_at(path: Path, number: signal.Signals) -> Iterator[None]:
+    """Send this process a signal as soon as there is such a file."""
+
+    def watch() -> None:
+        wait_for(path, over.is_set)
+        if not over.is_set():
+            os.kill(os.getpid(), number)
+
+    over = threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_resume(monkeypatch, tmp_path, capsys, number):
+    monkeypatch.chdir(tmp_path)
+    with signal_at(Path("run/checkpoint.pt"), number):
+        argv = ["1e5", *SMALL, "--checkpoint_steps", "1", "--run_dir", "run"]
+        assert run_here(monkeypatch, *argv) == 130
+    err = capsys.readouterr().err
+    steps = load_run(Path("run"))[0]["steps"]
+    assert f"stopped at step {steps:,}; continue with: python ppo_teacher.py --resume run\n" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a teacher's zip is larger
+    try:
+        argv = ["300", *SMALL, "--checkpoint_steps", "128", "--run_dir", "run"]
+        status = run_here(monkeypatch, *argv)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert status == 1
+    assert re.fullmatch(r"ppo_teacher\.py: error: cannot write teachers/.*\.zip: .+\n", err), err
+    assert list(Path("teachers").iterdir()) == []
+    assert load_run(Path("run"))[0]["steps"] == 256
+
+
+# --- states ---
+
+
+def small_config(tmp_path: Path, **changes) -> TeacherConfig:
+    settings = {"env": ENV, "n_envs": 2, "n_steps": 16, "batch_size": 32, "precision": "float32"}
+    cfg = TeacherConfig(total_steps=320, network=WIDTHS["net3"], run_dir=tmp_path, **settings)
+    return cli.replace(cfg, **changes)
+
+
+def trained(cfg: TeacherConfig) -> PPO:
+    return ppo_teacher.build(cfg).learn(64)
+
+
+def equal_states(a: object, b: object) -> bool:
+    """Compare nested containers of tensors and plain values."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal_states(a[key], b[key]) for key in a)
+    return a == b
+
+
+def test_a_restored_model_continues_where_the_saved_one_stood(tmp_path):
+    cfg = small_config(tmp_path)
+    model = trained(cfg)
+    assert model.ep_info_buffer is not None
+    model.ep_info_buffer.append({"r": -20.0, "l": 900, "t": 3.0})
+    save_run(tmp_path, ppo_teacher.training_state(model))
+    state, _ = load_run(tmp_path)
+    fresh = ppo_teacher.build(cfg, first_step=state["steps"])
+    ppo_teacher.restore(fresh, state)
+    assert equal_states(ppo_teacher.training_state(fresh), ppo_teacher.training_state(model))
+    assert fresh.num_timesteps == 64
+    assert len(fresh.policy.optimizer.state) > 0
+
+
+def test_one_seed_trains_one_teacher_bit_for_bit(tmp_path):
+    cfg = small_config(tmp_path)
+    first, second = (ppo_teacher.training_state(trained(cfg)) for _ in range(2))
+    assert equal_states(first, second)
+    other = ppo_teacher.training_state(trained(cli.replace(cfg, seed=1)))
+    assert not equal_states(first["policy"], other["policy"])
+
+
+def test_seeds_beyond_32_bits_are_fine(tmp_path):
+    ppo_teacher.build(small_config(tmp_path, seed=2**40))
+
+
+# --- bad input: status 2, one line, nothing left behind ---
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Return the one line that a command line is refused with."""
+    before = sorted(Path().rglob("*"))
+    assert run_here(monkeypatch, *argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"ppo_teacher\.py: error: .+\n", err), err
+    assert sorted(Path().rglob("*")) == before
+    return err
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], ["total_steps is missing", "python ppo_teacher.py 1e7"]),
+        (["1.5"], ["total_steps", "'1.5'", "whole number"]),
+        (["0"], ["total_steps", "'0'", "whole number"]),
+        (["-3"], ["total_steps", "'-3'", "whole number"]),
+        (["1e-3"], ["total_steps", "'1e-3'", "whole number"]),
+        (["nan"], ["total_steps", "'nan'", "whole number"]),
+        (["1e400"], ["total_steps", "'1e400'", "whole number"]),
+        (["abc"], ["total_steps", "'abc'", "whole number"]),
+        (["1e5", "--sedd", "3"], ["--sedd"]),
+        (["1e5", "--check", "3"], ["--check"]),
+        (["1e5", "--env", "FreewyNoFrameskip-v0"], ["--env", "FreewyNo", "FreewayNoFrameskip-v0"]),
+        (["1e5", "--network", "net9"], ["--network", "'net9'", "net3", "C1,C2,C3,FC"]),
+        (["1e5", "--device", "tpu"], ["--device", "'tpu'", "cuda"]),
+        (["1e5", "--precision", "float16"], ["--precision", "'float16'", "bfloat16"]),
+        (["1e5", "--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
+        (["1e5", "--gamma", "1.5"], ["--gamma", "'1.5'", "from 0 to 1"]),
+        (["1e5", "--batch_size", "1"], ["--batch_size", "at least 2", "got 1"]),
+        (["1e5", "--n_envs", "1", "--n_steps", "1"], ["--n_envs", "at least 2", "got 1"]),
+        (["1e5", "--run_dir", "exists"], ["--run_dir", "exists", "--resume exists"]),
+        (["1e5", "--teachers_dir", "file"], ["--teachers_dir", "folder", "file"]),
+        (["--resume", "missing"], ["--resume", "missing", "not a run"]),
+        (["--resume", "exists"], ["--resume", "exists", "not a run"]),
+        (["--resume", "file"], ["--resume", "file", "not a run"]),
+        (["--resume", "begun"], ["--resume", "begun", "no whole checkpoint"]),
+        (["2e7", "--resume", "begun"], ["--resume", "brings its own", "total_steps"]),
+        (["--resume", "begun", "--seed", "3"], ["--resume", "brings its own", "--seed"]),
+        (["--resume", "other"], ["settings that do not exist", "use_curiosity"]),
+        (["1e5", "--config", "missing.yaml"], ["--config", "missing.yaml"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_before_anything_is_made(monkeypatch, tmp_path, capsys, argv, named):
+    monkeypatch.chdir(tmp_path)
+    Path("exists").mkdir()
+    Path("file").write_text("")
+    for name, setting in (("begun", "seed"), ("other", "use_curiosity")):
+        Path(name).mkdir()
+        Path(name, "config.yaml").write_text(f"settings: {{{setting}: 1}}\nstarted: 2026-01-01\n")
+    line = refusal(monkeypatch, capsys, *argv)
+    assert all(text in line for text in named), line
+
+
+def test_a_missing_device_is_refused_before_anything_is_made(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = refusal(monkeypatch, capsys, "1e5", "--device", "cuda")
+    assert "--device cuda is not available here; there is: cpu" in line
+
+
+def test_help_names_the_flags_and_starts_nothing(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "--help") == 0
+    out = capsys.readouterr().out
+    assert all(flag in out for flag in ("total_steps", "--env", "--resume", "--network"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,521 @@
+"""The loop on fakes: who is called when, what is learned, how a run is repeated and resumed."""
+
+import io
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from fakes import (
+    SMALL,
+    TINY,
+    BandTeacher,
+    FakeEnvs,
+    FakeTracker,
+    FixedTeacher,
+    TapedLearner,
+    fake_hooks,
+    make_run,
+    same_weights,
+    settings,
+    train,
+    weights_of,
+)
+
+from distill.cli import DivergedError
+from distill.envs import make_atari
+from distill.losses import divergence
+from distill.networks import Student
+from distill.schedules import LinearSchedule
+from distill.teacher import NetworkTeacher
+from distill.training import check_saveable
+from distill.types import WIDTHS
+
+CURIOUS = {"use_curiosity": True}
+AUX = CURIOUS | {"curiosity": "aux"}
+BONUS = CURIOUS | {"curiosity": "bonus"}
+
+
+def constant(value):
+    return LinearSchedule(value, value)
+
+
+ZERO, ONE = constant(0.0), constant(1.0)
+EVERYTHING = CURIOUS | {"use_uncertainty": True, "c_ext": ONE, "w_entropy": constant(0.01)}
+FROM_SCRATCH = {"w_distill": ZERO, "c_ext": ONE}
+
+
+def record(cfg, *, stop_after=None, **games):
+    """Train with every fake writing to one tape."""
+    tape = []
+    run = make_run(cfg)
+    run.learner = TapedLearner(run.learner, tape)
+    envs, teacher = FakeEnvs(cfg.n_envs, tape=tape, **games), BandTeacher(tape=tape)
+    hooks = fake_hooks(tape, stop_after=stop_after)
+    train(run, envs=envs, teacher=teacher, tracker=FakeTracker(tape), hooks=hooks)
+    return run, tape
+
+
+def of(tape, name):
+    return [entry[1] for entry in tape if entry[0] == name and isinstance(entry, tuple)]
+
+
+# Who is called when
+
+
+def test_the_loop_acts_labels_learns_and_then_logs_evaluates_and_saves_what_is_due():
+    cfg = settings(
+        n_envs=2, n_steps=3, total_steps=18, learning_starts=6, steps_per_update=3,
+        log_steps=10, eval_steps=7, checkpoint_steps=12,
+    )  # fmt: skip
+    _, tape = record(cfg)
+    rollout = ["act"] * 3 + [("label", 6)]
+    assert tape == [
+        "reset",
+        *rollout, ("progress", 6),
+        *rollout, "learn", "learn", ("progress", 6), ("log", 12), ("evaluate", 12),
+        ("checkpoint", 12),
+        *rollout, "learn", "learn", ("progress", 6), ("evaluate", 18),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+def test_labels_come_once_a_rollout_in_one_batch(what):
+    _, tape = record(settings(n_envs=3, n_steps=5, total_steps=150, ring_size=60, **what))
+    assert of(tape, "label") == [15] * 10
+    assert tape.count("act") == 50
+
+
+@pytest.mark.parametrize("n_envs", [2, 3, 5])
+@pytest.mark.parametrize("period", [10, 16, 45, 1000])
+def test_every_period_is_kept_whatever_the_stride(n_envs, period):
+    periods = dict.fromkeys(("log_steps", "eval_steps", "checkpoint_steps"), period)
+    run, tape = record(settings(n_envs=n_envs, n_steps=7, total_steps=300, **periods))
+    for name in ("log", "evaluate", "checkpoint"):
+        crossed = [step // period for step in of(tape, name)]
+        n_strides = run.n_steps_done // (7 * n_envs)
+        assert len(crossed) == min(n_strides, run.n_steps_done // period)
+        assert crossed == sorted(set(crossed))
+
+
+@pytest.mark.parametrize(
+    ("n_envs", "n_steps", "learning_starts", "steps_per_update"),
+    [(4, 4, 16, 8), (3, 5, 40, 7), (2, 2, 0, 9), (4, 3, 100, 1), (1, 1, 0, 1)],
+)
+def test_an_update_is_made_every_so_many_steps_from_the_start_on_without_a_burst(
+    n_envs, n_steps, learning_starts, steps_per_update
+):
+    cfg = settings(
+        n_envs=n_envs, n_steps=n_steps, learning_starts=learning_starts,
+        steps_per_update=steps_per_update, batch_size=2, total_steps=200,
+    )  # fmt: skip
+    run, tape = record(cfg)
+    learned_steps = run.n_steps_done - learning_starts
+    assert run.n_updates == learned_steps // steps_per_update
+    updates = "".join("u" if e == "learn" else "|" * (e[0] == "progress") for e in tape)
+    counts = [len(part) for part in updates.split("|")]
+    assert max(counts) <= -(-n_envs * n_steps // steps_per_update)
+    n_silent = learning_starts // (n_envs * n_steps)
+    assert counts[:n_silent] == [0] * n_silent
+
+
+@pytest.mark.parametrize(("n_envs", "total_steps"), [(4, 160), (3, 100), (5, 1)])
+def test_the_total_is_reached_and_no_rollout_is_begun_after_it(n_envs, total_steps):
+    run, _ = record(settings(n_envs=n_envs, total_steps=total_steps))
+    assert total_steps <= run.n_steps_done < total_steps + 4 * n_envs
+
+
+def test_a_run_stops_after_the_rollout_in_which_it_is_asked_to():
+    run, tape = record(SMALL, stop_after=3)
+    assert run.n_steps_done == 3 * 16
+    assert of(tape, "progress") == [16] * 3
+
+
+def test_a_finished_run_is_not_played_on():
+    run, _ = record(SMALL)
+    envs = FakeEnvs()
+    train(run, envs=envs)
+    assert "act" not in envs.tape
+
+
+def test_the_games_that_ended_are_the_curve_of_scores():
+    envs, tracker = FakeEnvs(lengths=(5,), worths=(1.0, 1.0, 1.0)), FakeTracker()
+    train(make_run(), envs=envs, tracker=tracker)
+    assert tracker.column("rollout/ep_rew_mean") == [5.0] * 9  # none in the first 4 steps
+    assert tracker.column("rollout/ep_len_mean") == [5.0] * 9
+
+
+# Determinism, and what each term changes
+
+
+@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+def test_two_runs_with_one_seed_are_equal_to_the_bit(what):
+    runs = [make_run(settings(**what)) for _ in range(2)]
+    trackers = [train(run) for run in runs]
+    assert same_weights(*runs)
+    rows = [
+        [{tag: x for tag, x in row.items() if tag != "time/fps"} for _, row in tracker.rows]
+        for tracker in trackers
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_runs_with_different_seeds_differ():
+    runs = [make_run(settings(seed=seed)) for seed in (0, 1)]
+    for run in runs:
+        torch.manual_seed(0)
+        run.student.load_state_dict(Student(TINY, 3).state_dict())
+        train(run)
+    assert not same_weights(*runs)
+
+
+def trained(**what):
+    """Train a small run to its end."""
+    run = make_run(settings(**what))
+    train(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        CURIOUS | {"w_icm": ZERO, "c_int": ZERO},
+        AUX | {"w_icm": ZERO},
+        BONUS | {"c_int": ZERO},
+        {"w_entropy": ONE, "w_value": constant(3.0)},
+        {"icm_gradient": "both", "c_int": ONE, "w_icm": ONE},
+        {"uncertainty_target": "both"},
+    ],
+    ids=["curiosity", "aux", "bonus", "policy terms, no reward", "no curiosity", "no uncertainty"],
+)
+def test_a_term_of_weight_zero_leaves_a_run_as_if_it_had_never_heard_of_it(what):
+    assert same_weights(trained(), trained(**what))
+
+
+def first_gradient(run):
+    """Return the gradient of encoder and action head in the one update that was made."""
+    trained = {
+        id(p) for net in (run.student.encoder, run.student.action_net) for p in net.parameters()
+    }
+    state = run.learner.optimizer.state
+    return torch.cat([10 * state[p]["exp_avg"].flatten() for p in state if id(p) in trained])
+
+
+ONE_UPDATE = {"total_steps": 32, "steps_per_update": 16, "epsilon": ZERO}
+ACTIVE = {
+    "aux": AUX,
+    "aux by both losses": AUX | {"icm_gradient": "both"},
+    "bonus": BONUS,
+    "reward": {"c_ext": ONE},
+    "uncertainty": {"use_uncertainty": True},
+    "temperature": {"temperature": 2.0},
+    "reverse kl": {"loss": "reverse_kl"},
+    "candidates": {"n_candidates": 4},
+}
+
+
+@pytest.mark.parametrize("what", ACTIVE.values(), ids=ACTIVE)
+def test_each_mechanism_changes_the_student_from_the_first_update_on(what):
+    plain, other = trained(**ONE_UPDATE), trained(**ONE_UPDATE, **what)
+    assert plain.n_updates == other.n_updates == 1
+    gradient, changed = first_gradient(plain), first_gradient(other)
+    assert (changed - gradient).norm() > 1e-3 * gradient.norm()  # far beyond rounding
+
+
+@pytest.mark.parametrize("max_grad_norm", [10.0, 0.05], ids=["unclipped", "clipped"])
+def test_curiosity_that_is_cut_off_from_the_encoder_does_not_change_the_student(max_grad_norm):
+    cut_off = trained(**AUX, icm_gradient="none", max_grad_norm=max_grad_norm)
+    assert cut_off.icm is not None
+    expected = weights_of(trained(max_grad_norm=max_grad_norm))
+    # Not to the bit: states and successors pass the encoder in one batch of twice the size.
+    torch.testing.assert_close(weights_of(cut_off), expected, rtol=0, atol=1e-5)
+
+
+def test_a_bonus_beside_an_auxiliary_loss_of_no_weight_is_a_bonus_alone():
+    gradients = [
+        first_gradient(trained(**ONE_UPDATE | what)) for what in (BONUS, CURIOUS | {"w_icm": ZERO})
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-7)
+
+
+def test_uncertainty_that_weights_the_bonus_alone_leaves_distillation_alone():
+    only_bonus = {"use_uncertainty": True, "uncertainty_target": "bonus"}
+    assert same_weights(trained(), trained(**only_bonus))
+    assert not same_weights(trained(**BONUS), trained(**BONUS, **only_bonus))
+
+
+# What is learned
+
+
+LEARNING = {
+    "student": WIDTHS["1pct"],
+    "n_envs": 8,
+    "total_steps": 960,
+    "ring_size": 1024,
+    "batch_size": 32,
+    "log_steps": 64,
+}
+
+
+@pytest.mark.parametrize("loss", ["kl", "reverse_kl", "js", "nll", "mse"])
+def test_distillation_lowers_the_divergence_from_a_fixed_teacher_tenfold(loss):
+    cfg = settings(**LEARNING, loss=loss, learning_rate=constant(2e-3))
+    tracker = train(make_run(cfg))
+    if loss == "nll":  # its optimum is the argmax, not the teacher's distribution
+        assert tracker.column("distill/agreement")[-1] == 1
+        return
+    kl = tracker.column("distill/kl")
+    assert kl[0] > 0.2
+    assert np.mean(kl[-5:]) < kl[0] / 10
+
+
+def test_the_games_reward_alone_teaches_a_student_from_scratch():
+    cfg = settings(
+        **LEARNING | FROM_SCRATCH | {"total_steps": 1600}, n_steps=16, steps_per_update=16,
+        learning_rate=constant(3e-3), epsilon=ZERO, learning_starts=0,
+    )  # fmt: skip
+    envs, run = FakeEnvs(8), make_run(cfg)
+    tracker = train(run, envs=envs)
+    reward = np.mean(envs.rewards, 1)  # chance: 1/3
+    assert reward[:20].mean() < 0.5
+    assert reward[-20:].mean() > 0.8
+    assert not tracker.column("distill/kl")
+
+
+def opinionated_teacher(envs):
+    """A small random network whose answers differ from state to state; as drawn, they hardly do."""
+    torch.manual_seed(1)
+    network = Student(WIDTHS["0.3pct"], envs.n_actions)
+    envs.reset()
+    rng = np.random.default_rng(0)
+    obs = [envs.step(rng.integers(envs.n_actions, size=envs.n_envs)).obs for _ in range(160)]
+    with torch.no_grad():
+        answers = network.logits(torch.from_numpy(np.concatenate(obs[20::5])))  # (B, A)
+        factor = 1.5 / answers.std(0).mean()
+        network.action_net.bias.sub_(answers.mean(0)).mul_(factor)
+        network.action_net.weight.mul_(factor)
+    return NetworkTeacher(network)
+
+
+@pytest.mark.atari
+def test_distilling_a_real_network_on_real_frames_lowers_the_divergence():
+    # Most of Gopher's picture moves; where little does, a student needs thousands of updates.
+    envs = make_atari("GopherNoFrameskip-v4", 8, seed=0, training=True, n_threads=1)
+    teacher = opinionated_teacher(envs)
+    changes = {"total_steps": 1536, "ring_size": 2048, "learning_rate": constant(2e-3)}
+    run = make_run(settings(**LEARNING | changes), n_actions=envs.n_actions)
+    untrained = deepcopy(run.student)
+    train(run, envs=envs, teacher=teacher)
+    envs.close()
+    batch = run.ring.sample(np.random.default_rng(0), 500, pairs=False)
+    answers = batch.teacher_logits
+    # The ring's labels are the answers to the states that it rebuilds.
+    torch.testing.assert_close(answers, teacher.logits(batch.obs), rtol=0, atol=1e-4)
+    blind = answers.softmax(1).mean(0).log().expand_as(answers)  # the best that looks at nothing
+    with torch.no_grad():
+        before, after, constant_answer = (
+            float(divergence("kl", answers, logits).mean())
+            for logits in (untrained.logits(batch.obs), run.student.logits(batch.obs), blind)
+        )
+    assert after < 0.6 * min(before, constant_answer)
+
+
+# What is logged
+
+
+def test_metrics_of_a_run_with_everything_on_describe_every_term():
+    tracker = train(make_run(settings(**EVERYTHING)))
+    tags = {tag for _, row in tracker.rows for tag in row}
+    terms = {"distill", "icm", "policy", "value", "entropy"}
+    assert {f"{group}/{term}" for group in ("loss", "grad_norm") for term in terms} <= tags
+    assert {
+        "icm/inverse_loss", "icm/forward_loss", "icm/inverse_accuracy", "icm/intrinsic_reward",
+        "uncertainty/mean", "explore/epsilon", "explore/teacher_mix", "time/fps",
+        "train/learning_rate", "train/n_updates", "distill/kl", "distill/agreement",
+        "distill/teacher_entropy", "distill/student_entropy", "rollout/ep_rew_mean",
+    } <= tags  # fmt: skip
+    assert all(norm > 0 for term in terms for norm in tracker.column(f"grad_norm/{term}"))
+    assert all(x > 0 for x in tracker.column("icm/intrinsic_reward"))
+
+
+def test_metrics_of_a_plain_run_have_no_word_of_what_is_off():
+    tags = {tag for _, row in train(make_run()).rows for tag in row}
+    assert {tag for tag in tags if tag.startswith(("loss/", "grad_norm/", "icm/"))} == {
+        "loss/distill",
+        "grad_norm/distill",
+    }
+
+
+def test_gradient_norms_are_measured_every_fifth_row():
+    tracker = train(make_run(settings(total_steps=320, learning_starts=0)))
+    rows = [i for i, (_, row) in enumerate(tracker.rows) if "grad_norm/distill" in row]
+    assert np.diff(rows).tolist() == [5] * (len(rows) - 1)
+    assert len(rows) >= 3
+
+
+def test_schedules_are_logged_as_they_were_used():
+    cfg = settings(learning_rate=LinearSchedule(1e-3, 0.0), epsilon=LinearSchedule(0.4, 0.0, 0.5))
+    tracker = train(make_run(cfg))
+    begun = np.arange(10) / 10  # the share of the run that was done when each rollout began
+    np.testing.assert_allclose(tracker.column("train/learning_rate"), 1e-3 * (1 - begun), rtol=1e-6)
+    expected = np.maximum(0, 0.4 - 0.8 * begun)
+    np.testing.assert_allclose(tracker.column("explore/epsilon"), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_an_intrinsic_reward_that_no_longer_counts_is_not_logged_on():
+    cfg = settings(**CURIOUS | {"c_int": LinearSchedule(1.0, 0.0, 0.5)})
+    tracker = train(make_run(cfg))
+    logged = [step for step, row in tracker.rows if "icm/intrinsic_reward" in row]
+    assert logged
+    assert max(logged) <= 96  # the rollout that began at step 80 is the first without
+
+
+# Divergence
+
+
+def failing(cfg, *, teacher=None, envs=None):
+    """Train until it fails; returns error message and tape."""
+    tape = []
+    with pytest.raises(DivergedError) as error:
+        train(make_run(cfg), teacher=teacher, envs=envs, hooks=fake_hooks(tape))
+    return str(error.value), tape
+
+
+EVERY_ROLLOUT = {"checkpoint_steps": 16, "eval_steps": 16, "batch_size": 64}
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_before_that_step_is_saved():
+    cfg = settings(**EVERY_ROLLOUT)
+    message, tape = failing(cfg, teacher=FixedTeacher(fails_after=4))
+    assert "term distill is not finite" in message
+    assert "step 80" in message
+    assert of(tape, "checkpoint") == of(tape, "evaluate") == [16, 32, 48, 64]
+
+
+def test_the_terms_named_are_those_that_first_were_not_finite():
+    envs = FakeEnvs(worths=(0.0, float("inf"), 0.0))
+    message, tape = failing(settings(**EVERY_ROLLOUT, c_ext=ONE), envs=envs)
+    assert "term policy and value is not finite" in message
+    assert "step 32" in message
+    assert of(tape, "checkpoint") == [16]
+
+
+EXPLODING = {"learning_rate": constant(1e30)} | ONE_UPDATE
+
+
+def test_what_the_last_update_broke_is_not_saved():
+    run = make_run(settings(**EXPLODING))
+    train(run)  # each loss is measured before its update, and so was fine
+    with pytest.raises(DivergedError, match="term distill is not finite at step 32"):
+        check_saveable(run)
+
+
+@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+def test_a_healthy_run_is_saveable_and_none_the_different_for_it(what):
+    run = make_run(settings(**what))
+    check_saveable(run)  # with nothing in its ring
+    train(run)
+    before = deepcopy(run.state())
+    check_saveable(run)
+    assert_same_state(before, run.state())
+
+
+# Corners
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"w_distill": LinearSchedule(1.0, 0.0, 0.5)},
+        {"w_distill": ZERO, "c_ext": LinearSchedule(1.0, 0.0, 0.5)},
+        FROM_SCRATCH | {"epsilon": ONE},
+        {"n_steps": 1, "learning_starts": 0, "steps_per_update": 4},
+    ],
+    ids=["no weight left", "no reward left", "no own action", "no pair yet"],
+)
+def test_a_rollout_with_nothing_to_learn_from_is_played_and_changes_nothing(what):
+    run = make_run(settings(**what))
+    train(run)
+    assert run.n_steps_done == SMALL.total_steps
+    assert all(weight.isfinite().all() for weight in weights_of(run).values())
+
+
+def test_a_ring_that_could_hold_no_whole_pair_is_refused_with_the_smallest_size():
+    with pytest.raises(ValueError, match="--ring_size must be at least 20 here, got 16"):
+        make_run(settings(n_steps=2, ring_size=16))
+    run = make_run(settings(n_steps=2, ring_size=20))
+    train(run)
+    assert run.n_updates == 18
+
+
+# Resuming
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def assert_same_state(left, right, path=""):
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), path
+        for key in left:
+            assert_same_state(left[key], right[key], f"{path}/{key}")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), path
+    else:
+        assert left == right, path
+
+
+def interrupted(cfg, *, after, **games):
+    """Train some rollouts, save, and continue in a new run built from the same settings."""
+    first = make_run(cfg)
+    train(first, envs=FakeEnvs(cfg.n_envs, **games), hooks=fake_hooks(stop_after=after))
+    torch.manual_seed(99)
+    resumed = make_run(cfg)
+    resumed.load_state(through_a_file(first.state()))
+    return first, resumed
+
+
+@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+def test_a_saved_state_is_put_back_whole(what):
+    first, resumed = interrupted(settings(**what), after=5)
+    assert first.n_updates > 0
+    first.ring.restart_games()
+    assert_same_state(first.state(), resumed.state())
+
+
+@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+def test_a_run_resumed_between_games_ends_as_one_that_never_stopped(what):
+    games = {"lengths": (4,), "alike": True}  # every game ends with its rollout
+    cfg = settings(**what)
+    straight = make_run(cfg)
+    train(straight, envs=FakeEnvs(**games))
+    _, resumed = interrupted(cfg, after=5, **games)
+    train(resumed, envs=FakeEnvs(**games))
+    left, right = straight.state(), resumed.state()
+    assert left.pop("train_seconds") > 0
+    assert right.pop("train_seconds") > 0
+    assert_same_state(left, right)
+
+
+def test_a_resumed_run_keeps_counting_schedules_and_periods():
+    cfg = settings(total_steps=320)
+    _, resumed = interrupted(cfg, after=9)
+    tape, tracker = [], FakeTracker()
+    train(resumed, tracker=tracker, hooks=fake_hooks(tape))
+    assert of(tape, "evaluate") == of(tape, "checkpoint") == [192, 256, 320]
+    assert [step for step, _ in tracker.rows] == list(range(160, 321, 16))
+    begun = np.arange(144, 320, 16) / 320
+    np.testing.assert_allclose(tracker.column("train/learning_rate"), 1e-3 * (1 - begun), rtol=1e-6)
+    assert resumed.n_updates == (320 - 16) // 8
+
+
+def test_no_pair_spans_the_break_of_a_resumed_run():
+    cfg = settings(**ONE_UPDATE)
+    _, resumed = interrupted(cfg, after=1, lengths=(1000,))
+    train(resumed, envs=FakeEnvs(lengths=(1000,)))
+    drawn = resumed.ring.sample(np.random.default_rng(0), 200, pairs=False).place
+    assert set(drawn // cfg.n_envs) == {0, 1, 2, 4, 5, 6}  # rows 3 and 7 are the newest of each
