@@ -1,6 +1,6 @@
 """Atari games: the one place where they are built, vectorized and preprocessed.
 
-ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 grey, frame skip 4,
+ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 gray, frame skip 4,
 the maximum of the last two frames, four frames stacked, up to 30 no-ops at the start of a game.
 This module adds what it lacks: sticky actions taken from the environment's id, lost lives that end
 an episode for the learner without resetting the game, FIRE after a lost life, clipped rewards

@@ -41,8 +41,9 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
         "distill/agreement": (teacher.argmax(1) == student.argmax(1)).float().mean(),
         "distill/teacher_entropy": losses.entropy(teacher).mean(),
         "distill/student_entropy": losses.entropy(student).mean(),
-        "uncertainty/mean": batch.uncertainty.mean(),
     }
+    if bool(batch.uncertainty.any()):
+        metrics["uncertainty/mean"] = batch.uncertainty.mean()
     if out.icm is not None:
         error, change = out.icm.forward_loss.mean(), out.icm.identity_error.mean()
         metrics |= {

@@ -1,4 +1,4 @@
-"""Ring of labelled rollouts: every frame stored once, packed; stacks rebuilt when sampled."""
+"""Ring of labeled rollouts: every frame stored once, packed; stacks rebuilt when sampled."""
 
 import zlib
 from typing import Any, NamedTuple

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import yaml
 from torch import Tensor
+from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from distill.cli import Settings, read_yaml, to_yaml
@@ -168,7 +169,15 @@ class Tracker:
 
         Raises:
             KeyError: for a tag that TAGS does not document.
+            OSError: if it cannot be written.
         """
+        try:
+            self._write(scalars, step)
+        except OSError as error:
+            folder = self._csv_path.parent
+            raise OSError(f"cannot write curves to {folder}: {error.strerror}") from error
+
+    def _write(self, scalars: Mapping[str, float | Tensor], step: int) -> None:
         seconds = f"{self.wall_seconds:.2f}"
         for tag, value in scalars.items():
             if tag not in TAGS:
@@ -183,7 +192,10 @@ class Tracker:
     def finish(self, settings: Mapping[str, Any], result: Mapping[str, float]) -> None:
         """Write settings and final scores to the HPARAMS tab, where runs are compared."""
         plain = {k: "" if v is None else v for k, v in settings.items()}
-        self.writer.add_hparams(plain, dict(result), run_name=".")
+        # Not add_hparams: it writes the scores once more, as points at step 0 of their curves.
+        for summary in hparams(plain, dict(result)):
+            assert self.writer.file_writer is not None
+            self.writer.file_writer.add_summary(summary)
 
     def __enter__(self) -> Self:
         return self

@@ -57,7 +57,7 @@ def _transform(name: str) -> _Transform:
 
 
 def _autocontrast(picture: Tensor) -> Tensor:
-    """Stretch each stack's grey values towards 0..1, by a strength drawn per sample.
+    """Stretch each stack's gray values towards 0..1, by a strength drawn per sample.
 
     kornia's RandomAutoContrast draws nothing, stretches each frame of a stack by its own limits and
     turns a uniform picture black; here a uniform picture stays as it is.

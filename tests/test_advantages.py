@@ -19,18 +19,18 @@ from distill.schedules import LinearSchedule
 from distill.types import PolicyBatch
 
 T, N = 3, 2
-GREY = np.array([[2, 2], [4, 4], [2, 2], [4, 8]])  # (T + 1, N) of the states' pixels
+GRAY = np.array([[2, 2], [4, 4], [2, 2], [4, 8]])  # (T + 1, N) of the states' pixels
 REWARD = np.array([[0.5, 0.5], [0.0, 1.0], [1.0, 0.0]])
 GAME_OVER = np.array([[0, 0], [0, 1], [0, 0]], bool)
 LIFE_LOST = np.array([[0, 0], [1, 0], [0, 0]], bool)
-NOVELTY = np.array([[2, 2], [2, 0], [2, 6]])  # changes of grey; none where another game begins
+NOVELTY = np.array([[2, 2], [2, 0], [2, 6]])  # changes of gray; none where another game begins
 # What novelty adds up to, discounted by 1/2: 2, 3, 3.5 in the first game, 2, 1, 6.5 in the second,
 # of mean 3.
 STD = np.sqrt((1 + 0 + 0.25 + 1 + 4 + 12.25) / 6)
 
 
-class GreyStudent:
-    """Sees a state's grey level and takes it for its value."""
+class GrayStudent:
+    """Sees a state's gray level and takes it for its value."""
 
     def encoder(self, obs: Tensor) -> Tensor:
         return obs.float().mean((1, 2, 3))[:, None]
@@ -39,8 +39,8 @@ class GreyStudent:
         return features[:, 0]
 
 
-class GreyICM:
-    """Finds a change of grey as novel as it is large."""
+class GrayICM:
+    """Finds a change of gray as novel as it is large."""
 
     def intrinsic_reward(self, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
         assert action.shape == phi.shape[:1]
@@ -63,8 +63,8 @@ def curious(**settings: Any) -> DistillConfig:
     )
 
 
-def grey_rollout(*, life_lost: np.ndarray = LIFE_LOST) -> Rollout:
-    obs = np.broadcast_to(GREY[..., None, None, None], (T + 1, N, 4, 84, 84)).astype(np.uint8)
+def gray_rollout(*, life_lost: np.ndarray = LIFE_LOST) -> Rollout:
+    obs = np.broadcast_to(GRAY[..., None, None, None], (T + 1, N, 4, 84, 84)).astype(np.uint8)
     return Rollout(
         obs=obs[:-1],
         age=np.arange(T)[:, None] + np.zeros((1, N), np.int64),
@@ -85,18 +85,18 @@ def make_labels(uncertainty: np.ndarray | None = None) -> Labels:
 
 
 def make_rewarder(cfg: DistillConfig) -> Rewarder:
-    return Rewarder(cfg, cast("Student", GreyStudent()), cast("ICM", GreyICM()), CPU)
+    return Rewarder(cfg, cast("Student", GrayStudent()), cast("ICM", GrayICM()), CPU)
 
 
 def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> tuple[Tensor, Tensor]:
     rewarder = make_rewarder(cfg)
-    return rewarder(grey_rollout(**kwargs), make_labels(), progress)
+    return rewarder(gray_rollout(**kwargs), make_labels(), progress)
 
 
 def one_step_errors(reward: np.ndarray) -> Tensor:
     """r + V' / 2 - V, where V' counts only inside an episode."""
     goes_on = 1.0 - (GAME_OVER | LIFE_LOST)
-    return torch.from_numpy(reward + 0.5 * goes_on * GREY[1:] - GREY[:-1]).float()
+    return torch.from_numpy(reward + 0.5 * goes_on * GRAY[1:] - GRAY[:-1]).float()
 
 
 # Rewards
@@ -119,8 +119,8 @@ def test_the_bonus_is_novelty_over_the_std_of_its_return_and_nothing_across_game
 
 def test_a_lost_life_ends_the_return_but_not_the_curiosity():
     """The picture after it still is the same game's next one."""
-    expected = 2 * NOVELTY[1, 0] / STD - GREY[1, 0]
-    assert expected > -GREY[1, 0]
+    expected = 2 * NOVELTY[1, 0] / STD - GRAY[1, 0]
+    assert expected > -GRAY[1, 0]
     assert advantages(curious())[0][1, 0].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -139,15 +139,15 @@ def test_the_factors_follow_their_schedules():
 
 def test_without_a_bonus_the_icm_is_not_asked():
     cfg = make_cfg(c_ext=constant(2.0), use_curiosity=True, curiosity="aux")
-    rewarder = Rewarder(cfg, cast("Student", GreyStudent()), None, CPU)
-    advantage, _ = rewarder(grey_rollout(), make_labels(), 0.0)
+    rewarder = Rewarder(cfg, cast("Student", GrayStudent()), None, CPU)
+    advantage, _ = rewarder(gray_rollout(), make_labels(), 0.0)
     assert torch.equal(advantage, advantages(make_cfg(c_ext=constant(2.0)))[0])
     assert rewarder.metrics == {}
 
 
 def test_the_scale_takes_in_one_rollout_after_the_other():
     rewarder = make_rewarder(curious())
-    first, second = (rewarder(grey_rollout(), make_labels(), 0.0)[0] for _ in range(2))
+    first, second = (rewarder(gray_rollout(), make_labels(), 0.0)[0] for _ in range(2))
     # The second rollout returns 3.75, 3.875, 3.9375 from 3.5 on; 5.25, 2.625, 7.3125 from 6.5 on.
     returns = [2, 3, 3.5, 2, 1, 6.5, 3.75, 3.875, 3.9375, 5.25, 2.625, 7.3125]
     expected = one_step_errors(2 * NOVELTY / np.std(returns))
@@ -157,7 +157,7 @@ def test_the_scale_takes_in_one_rollout_after_the_other():
 
 def test_the_reported_reward_is_the_unscaled_one():
     rewarder = make_rewarder(curious())
-    rewarder(grey_rollout(), make_labels(), 0.0)
+    rewarder(gray_rollout(), make_labels(), 0.0)
     assert rewarder.metrics == {"icm/intrinsic_reward": pytest.approx(14 / 6, rel=1e-6)}
 
 
@@ -167,7 +167,7 @@ DOUBT = np.array([[0, 1], [2, 1], [0, 2]])  # of mean 1: the bonus counts 1/2, 1
 @pytest.mark.parametrize("target", ["bonus", "both"])
 def test_uncertainty_weighs_the_bonus_of_each_step(target):
     cfg = curious(use_uncertainty=True, uncertainty_target=target)
-    advantage, _ = make_rewarder(cfg)(grey_rollout(), make_labels(DOUBT), 0.0)
+    advantage, _ = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0)
     # Weighted novelty 1, 3, 1 and 2, 0, 9; discounted sums 1, 3.5, 2.75 and 2, 1, 9.5.
     weighted = np.array([[1, 2], [3, 0], [1, 9]]) / np.std([1, 3.5, 2.75, 2, 1, 9.5])
     torch.testing.assert_close(advantage, one_step_errors(2 * weighted), rtol=1e-5, atol=1e-5)
@@ -175,7 +175,7 @@ def test_uncertainty_weighs_the_bonus_of_each_step(target):
 
 def test_uncertainty_for_distillation_alone_leaves_the_bonus_as_it_is():
     cfg = curious(use_uncertainty=True, uncertainty_target="distill")
-    advantage, _ = make_rewarder(cfg)(grey_rollout(), make_labels(DOUBT), 0.0)
+    advantage, _ = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0)
     assert torch.equal(advantage, advantages(curious())[0])
 
 
@@ -183,12 +183,12 @@ def test_advantages_of_real_networks_have_no_graph():
     torch.manual_seed(0)
     student = Student(TINY, N_ACTIONS, with_value=True)
     rewarder = Rewarder(curious(), student, ICM(TINY.fc, N_ACTIONS), CPU)
-    advantage, target = rewarder(grey_rollout(), make_labels(), 0.0)
+    advantage, target = rewarder(gray_rollout(), make_labels(), 0.0)
     assert advantage.shape == target.shape == (T, N)
     assert not advantage.requires_grad
     assert not target.requires_grad
     # The value net's own estimates lie between the two.
-    obs = torch.from_numpy(grey_rollout().obs).flatten(0, 1)
+    obs = torch.from_numpy(gray_rollout().obs).flatten(0, 1)
     estimates = student.value(student.encoder(obs)).detach().view(T, N)
     torch.testing.assert_close(target - advantage, estimates, rtol=1e-4, atol=1e-5)
 
@@ -216,7 +216,7 @@ def play(*, epsilon=0.0, teacher_mix=0.0, n_steps=5, n_rollouts=2, capacity=60, 
     rng = np.random.default_rng(0)
     actor = Actor(FakeEnvs(3, **games), FixedTeacher(), device=CPU, rng=rng)
     ring = Ring(capacity, 3, N_ACTIONS, 4, CPU)
-    rollout, places = grey_rollout(), np.zeros(0, np.int64)
+    rollout, places = gray_rollout(), np.zeros(0, np.int64)
     for _ in range(n_rollouts):
         rollout, _ = actor.collect(student, n_steps, epsilon=epsilon, teacher_mix=teacher_mix)
         zeros = np.zeros(rollout.age.shape, np.float32)

@@ -283,15 +283,10 @@ def test_metrics_csv_and_tensorboard_hold_the_same(folder, request, name):
     request.getfixturevalue(name)
     for tag, points in curves(folder / name).items():
         rows = [(int(step), float(value)) for _, step, value in logged(folder / name, tag)]
-        if tag == "eval/mean_reward":
-            points = [point for point in points if point[0] > 0]
         assert [step for step, _ in points] == [step for step, _ in rows], tag
         assert [v for _, v in points] == pytest.approx([v for _, v in rows], rel=1e-6), tag
 
 
-@pytest.mark.xfail(
-    strict=True, reason="add_hparams writes the final score once more, at step 0 of its curve"
-)
 @RUNS
 def test_no_curve_has_a_step_twice_or_runs_backwards(folder, request, name):
     request.getfixturevalue(name)
@@ -372,7 +367,7 @@ def check_curves(run_dir: Path) -> None:
     rows = [(tag, step) for tag, step, _ in without_time(run_dir)]
     assert len(rows) == len(set(rows))
     for tag, points in curves(run_dir).items():
-        shown = [step for step, _ in points if step > 0]
+        shown = [step for step, _ in points]
         assert shown == [int(step) for _, step, _ in logged(run_dir, tag)], tag
 
 

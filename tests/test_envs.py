@@ -335,7 +335,7 @@ def test_pixels_are_those_of_the_usual_wrappers():
         assert n_noops < 30
         frame = single.step(NOOP)[0]
     theirs = [shown([single.step(action)[0] for _ in range(4)]) for action in actions]
-    assert np.abs(np.stack(theirs) - np.stack(ours)).mean() < 0.05  # grey levels
+    assert np.abs(np.stack(theirs) - np.stack(ours)).mean() < 0.05  # gray levels
 
 
 # --- seeds ---

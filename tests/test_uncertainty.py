@@ -115,7 +115,7 @@ def test_the_picture_changes_with_the_seed_and_with_nothing_else(name):
 @every_augmentation
 @pytest.mark.parametrize("obs", [noise(32), torch.full((32, 4, 84, 84), 128, dtype=torch.uint8)])
 def test_no_picture_goes_black_or_white(name, obs):
-    """Color jitter of 0..255 would clamp to one grey level; kornia's autocontrast blackens grey."""
+    """Color jitter of 0..255 would clamp to one gray level; kornia's autocontrast blackens gray."""
     ratio = brightness(augment(name, obs)) / brightness(obs)
     assert ratio.min() > 0.65
     assert ratio.max() < 1.35
@@ -128,7 +128,7 @@ def test_the_observations_themselves_stay_as_they_were(name):
     assert torch.equal(obs, noise(2))
 
 
-def test_autocontrast_maps_a_grey_level_alike_in_a_dark_and_a_bright_frame():
+def test_autocontrast_maps_a_gray_level_alike_in_a_dark_and_a_bright_frame():
     obs = noise(8)
     obs[:, 0] //= 2  # 20..100 beside 40..200
     obs[:, :, :4, :4] = 90

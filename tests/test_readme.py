@@ -1,0 +1,100 @@
+"""README against the code: tags, tree, flags, commands, numbers."""
+
+import dataclasses
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from distill.config import BenchConfig, DistillConfig, EvalConfig, TeacherConfig
+from distill.tracking import TAGS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+TOP_LEVEL = {
+    "requirements.txt",
+    "README.md",
+    "ppo_teacher.py",
+    "eval_teacher.py",
+    "distill",
+    "scripts",
+    "teachers",
+    "tests",
+}
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def tree() -> list[str]:
+    """Return the paths of the tree's lines, folders by indentation."""
+    paths, folders = [], []
+    for line in section("What is where").split("```")[1].splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        folders[depth:] = [name.rstrip("/")]
+        paths.append("/".join(folders))
+    return paths
+
+
+def test_tags_table_is_the_one_in_the_code():
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section("What is logged"), re.MULTILINE)
+    assert dict(rows) == TAGS
+
+
+def test_tree_names_every_module_and_nothing_else():
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "distill").glob("*.py")}
+    modules |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "scripts").glob("*.py")}
+    modules |= {p.name for p in ROOT.glob("*.py")}
+    assert {path for path in tree() if path.endswith(".py")} == modules
+    assert all((ROOT / path).exists() for path in tree())
+
+
+def test_top_level_holds_eight_names():
+    assert {path for path in tree() if "/" not in path} == TOP_LEVEL
+    git = ["git", "-C", str(ROOT), "ls-files"]
+    listed = subprocess.run(git, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:  # a checkout, not an unpacked archive
+        names = {path.split("/")[0] for path in listed.stdout.splitlines()}
+        assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
+
+
+def test_every_flag_named_exists():
+    configs = (TeacherConfig, EvalConfig, DistillConfig, BenchConfig)
+    known = {f.name for config in configs for f in dataclasses.fields(config)} | {"config", "help"}
+    of_others = {"logdir", "index-url", "collect"}
+    named = set(re.findall(r"--([a-z][\w-]*)", README))
+    assert named <= known | of_others
+
+
+@pytest.mark.parametrize("block", re.findall(r"```bash\n(.*?)```", README, re.DOTALL)[:2])
+def test_setup_commands_install_and_run_what_is_there(block):
+    command = block.strip()
+    assert command.startswith(
+        "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python "
+    )
+    script = command.split(".venv/bin/python ")[1].split()[0]
+    assert script == "-m" or (ROOT / script).is_file()
+
+
+def test_ci_runs_the_readmes_test_command():
+    command = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)[1].split("&& ")[-1].strip()
+    assert (ROOT / ".ci/run").read_text().strip().endswith(command)
+
+
+def test_teachers_table_agrees_with_the_records():
+    text = (ROOT / "teachers/README.md").read_text()
+    for zip_path in (ROOT / "teachers").glob("*.zip"):
+        record = json.loads(zip_path.with_suffix(".json").read_text())["evaluation"]
+        (line,) = [line for line in text.splitlines() if zip_path.stem in line]
+        for mode in ("greedy", "sampled"):
+            low, high = record[mode]["ci95"]
+            expected = f"{record[mode]['mean']:.2f} ({low:.2f} to {high:.2f})"
+            assert f"| {expected} | {record[mode]['n_unique']} |" in line
+
+
+def test_no_placeholder_is_left():
+    assert not re.findall(r"@@|TODO|FIXME", README)
