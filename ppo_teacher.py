@@ -33,6 +33,7 @@ from distill.sb3 import N_STACK, AtariVecEnv, FastCnnPolicy, export_zip, policy_
 from distill.schedules import Every
 from distill.tracking import TAGS, Tracker, create_run, read_run, time_stamp
 
+PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow
 
@@ -212,7 +213,7 @@ def keep_teacher(
         "sticky_probability": sticky_probability(cfg.env),
         "training_score": float(np.mean(games)) if games else None,
         "training_games": len(games),
-        "settings": cli.to_yaml(cfg),
+        "settings": {k: v for k, v in cli.to_yaml(cfg).items() if k not in PLACES},
         **origin,
     }
     policy, space = model.policy, model.action_space

@@ -182,7 +182,7 @@ class DistillConfig:
     n_threads: int | None = _threads()
     n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
     eval_steps: int = option(50_000, "steps between two evaluations", steps)
-    n_interim_episodes: int = option(16, "whole games for each of those", positive_int)
+    n_interim_episodes: int = option(10, "whole games for each of those", positive_int)
     log_steps: int = option(2_000, "steps between two rows of metrics", steps)
     checkpoint_steps: int = option(50_000, "steps between two checkpoints", steps)
     run_dir: Path | None = _run_dir()

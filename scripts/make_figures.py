@@ -55,7 +55,7 @@ def read_curve(run_dir: Path) -> list[Point]:
     if settings.get("use_curiosity"):
         kind = "curious"
     origin = (run_dir.name, kind, settings["env"], int(settings["seed"]), str(record["commit"]))
-    command = " ".join(map(str, record["argv"]))
+    command = " ".join(_without_places(list(map(str, record["argv"]))))
     with (run_dir / "metrics.csv").open(newline="") as file:
         rows = csv.DictReader(file, CSV_COLUMNS)
         return [
@@ -70,6 +70,17 @@ def read_curve(run_dir: Path) -> list[Point]:
             for row in rows
             if row["tag"] in TAGS
         ]
+
+
+def _without_places(argv: list[str]) -> list[str]:
+    """Drop where things lay on one machine from a command line."""
+    places = ("--run_dir", "--teachers_dir", "--n_threads")
+    kept = [
+        word
+        for before, word in zip(["", *argv], argv, strict=False)
+        if word not in places and before not in places
+    ]
+    return [Path(word).name if Path(word).is_absolute() else word for word in kept]
 
 
 def collect(run_dirs: Sequence[Path], path: Path) -> None:

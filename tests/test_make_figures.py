@@ -1,0 +1,62 @@
+"""The figures' script: curves collected from runs, drawn from the CSV alone."""
+
+from pathlib import Path
+
+import make_figures
+import pytest
+from matplotlib.figure import Figure
+
+from distill.config import DistillConfig, TeacherConfig
+from distill.tracking import Tracker, create_run
+
+
+def make_run(folder: Path, name: str, kind: str, scores: dict[int, float]) -> Path:
+    run_dir = folder / name
+    if kind == "teacher":
+        create_run(run_dir, TeacherConfig(total_steps=100, seed=7))
+    else:
+        create_run(run_dir, DistillConfig(env="G", use_curiosity=kind == "curious", seed=7))
+    tag = "rollout/ep_rew_mean" if kind == "teacher" else "eval/mean_reward"
+    with Tracker(run_dir) as tracker:
+        for step, score in scores.items():
+            tracker.log({tag: score, "time/fps": 1.0}, step)
+    return run_dir
+
+
+@pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
+def test_collected_curves_are_those_of_the_run(tmp_path, kind):
+    scores = {10: -1.5, 20: 3.25}
+    run_dir = make_run(tmp_path, "a", kind, scores)
+    make_figures.collect([run_dir], tmp_path / "curves.csv")
+    points = make_figures.load(tmp_path / "curves.csv")
+    assert {(p.run, p.kind, p.seed) for p in points} == {("a", kind, 7)}
+    assert {p.step: p.value for p in points} == scores
+
+
+def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):
+    path = tmp_path / "curves.csv"
+    first = make_run(tmp_path, "a", "plain", {10: 1.0})
+    second = make_run(tmp_path, "b", "plain", {10: 2.0})
+    make_figures.collect([first, second], path)
+    make_figures.collect([first], path)
+    assert sorted((p.run, p.value) for p in make_figures.load(path)) == [("a", 1.0), ("b", 2.0)]
+
+
+def test_commands_are_kept_without_places_of_a_machine():
+    argv = ["1e6", "--run_dir", "/x/y", "--teacher_chkpt", "/x/t.zip", "--seed", "3"]
+    kept = make_figures._without_places(argv)
+    assert kept == ["1e6", "--teacher_chkpt", "t.zip", "--seed", "3"]
+
+
+def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
+    path = tmp_path / "curves.csv"
+    runs = [
+        make_run(tmp_path, "a", "plain", {10: 1.0, 20: 4.0}),
+        make_run(tmp_path, "b", "curious", {10: 2.0}),
+    ]
+    make_figures.collect(runs, path)
+    figure = make_figures.draw_curves(make_figures.load(path))
+    assert isinstance(figure, Figure)
+    (axes,) = figure.axes
+    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    assert drawn == [[[10, 1.0], [20, 4.0]], [[10, 2.0]]]
