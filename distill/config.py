@@ -190,10 +190,10 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        smallest = 2 * self.n_envs * self.n_steps
+        smallest = self.n_envs * max(2 * self.n_steps, 5)  # a rollout more, and a stack more
         if self.ring_size < smallest:
             raise ValueError(
-                f"--ring_size must be at least 2 n_envs n_steps = {smallest}, got {self.ring_size}"
+                f"--ring_size must be at least n_envs max(2 n_steps, 5) = {smallest}, got {self.ring_size}"
             )
 
     @property

@@ -54,7 +54,7 @@ TAGS = {
     "train/n_updates": "student: updates made so far",
     "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
     "rollout/ep_len_mean": "their mean length in agent steps",
-    "time/fps": "agent steps a second since the command started",
+    "time/fps": "agent steps a second, evaluations left out",
     "train/learning_rate": "the optimizer's step size",
     "train/entropy_loss": "teacher: minus the mean entropy of its policy",
     "train/policy_gradient_loss": "teacher: PPO's clipped loss",

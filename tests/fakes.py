@@ -194,12 +194,14 @@ class TapedLearner(Learner):
 
     def __init__(self, learner, tape):
         self.optimizer, self._learner, self._tape = learner.optimizer, learner, tape
+        self.step_sizes: list[float] = []
 
     def gradient_norms(self, terms):
         return self._learner.gradient_norms(terms)
 
     def step(self, terms, weights, lr):
         self._tape.append("learn")
+        self.step_sizes.append(lr)
         self._learner.step(terms, weights, lr)
 
 

@@ -103,6 +103,15 @@ def test_the_student_of_the_best_sampled_mean_is_kept(student, tmp_path):
     assert kept(tmp_path)["score"] == "12"
 
 
+def test_greedy_play_does_not_decide_which_student_is_kept(student, tmp_path):
+    scorer = scorer_of(play_always(student, 2), tmp_path)
+    scorer.interim(games(), 20, 100)  # 6.0, greedy and sampled
+    with torch.no_grad():
+        student.action_net.bias.zero_()[3] = 0.01  # 12.0 greedy, some 3.0 sampled
+    scorer.interim(games(), 20, 200)
+    assert kept(tmp_path)["steps"] == "100"
+
+
 def test_a_resumed_scorer_keeps_the_best_student_of_before(student, tmp_path):
     scorer = scorer_of(student, tmp_path)
     scorer.best = 5.0

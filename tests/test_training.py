@@ -22,10 +22,11 @@ from fakes import (
     weights_of,
 )
 
-from distill.cli import DivergedError
+from distill.cli import DivergedError, replace
 from distill.envs import make_atari
 from distill.losses import divergence
 from distill.networks import Student
+from distill.run_state import make_icm
 from distill.schedules import LinearSchedule
 from distill.teacher import NetworkTeacher
 from distill.training import check_saveable
@@ -222,6 +223,18 @@ def test_each_mechanism_changes_the_student_from_the_first_update_on(what):
     assert (changed - gradient).norm() > 1e-3 * gradient.norm()  # far beyond rounding
 
 
+def test_curiosity_starts_from_numbers_of_its_own():
+    cfg, student = settings(**CURIOUS), make_run().student
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = make_icm(cfg, student).state_dict()
+    assert torch.equal(torch.rand(1), expected)
+    again, other = (make_icm(replace(cfg, seed=seed), student).state_dict() for seed in (0, 1))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first["inverse_model.0.weight"], other["inverse_model.0.weight"])
+
+
 @pytest.mark.parametrize("max_grad_norm", [10.0, 0.05], ids=["unclipped", "clipped"])
 def test_curiosity_that_is_cut_off_from_the_encoder_does_not_change_the_student(max_grad_norm):
     cut_off = trained(**AUX, icm_gradient="none", max_grad_norm=max_grad_norm)
@@ -340,7 +353,7 @@ def test_metrics_of_a_run_with_everything_on_describe_every_term():
 
 def test_metrics_of_a_plain_run_have_no_word_of_what_is_off():
     tags = {tag for _, row in train(make_run()).rows for tag in row}
-    assert {tag for tag in tags if tag.startswith(("loss/", "grad_norm/", "icm/"))} == {
+    assert {tag for tag in tags if tag.startswith(("loss/", "grad_norm/", "icm/", "unc"))} == {
         "loss/distill",
         "grad_norm/distill",
     }
@@ -355,8 +368,11 @@ def test_gradient_norms_are_measured_every_fifth_row():
 
 def test_schedules_are_logged_as_they_were_used():
     cfg = settings(learning_rate=LinearSchedule(1e-3, 0.0), epsilon=LinearSchedule(0.4, 0.0, 0.5))
-    tracker = train(make_run(cfg))
+    run = make_run(cfg)
+    run.learner = learner = TapedLearner(run.learner, [])
+    tracker = train(run)
     begun = np.arange(10) / 10  # the share of the run that was done when each rollout began
+    np.testing.assert_allclose(learner.step_sizes, 1e-3 * (1 - np.repeat(begun[1:], 2)), rtol=1e-6)
     np.testing.assert_allclose(tracker.column("train/learning_rate"), 1e-3 * (1 - begun), rtol=1e-6)
     expected = np.maximum(0, 0.4 - 0.8 * begun)
     np.testing.assert_allclose(tracker.column("explore/epsilon"), expected, rtol=1e-6, atol=1e-9)
@@ -502,15 +518,15 @@ def test_a_run_resumed_between_games_ends_as_one_that_never_stopped(what):
 
 
 def test_a_resumed_run_keeps_counting_schedules_and_periods():
-    cfg = settings(total_steps=320)
+    cfg = settings(total_steps=320, log_steps=64)
     _, resumed = interrupted(cfg, after=9)
     tape, tracker = [], FakeTracker()
     train(resumed, tracker=tracker, hooks=fake_hooks(tape))
     assert of(tape, "evaluate") == of(tape, "checkpoint") == [192, 256, 320]
-    assert [step for step, _ in tracker.rows] == list(range(160, 321, 16))
-    begun = np.arange(144, 320, 16) / 320
+    assert [step for step, _ in tracker.rows] == [192, 256, 320]
+    begun = np.array([176, 240, 304]) / 320  # when the rollouts of those rows began
     np.testing.assert_allclose(tracker.column("train/learning_rate"), 1e-3 * (1 - begun), rtol=1e-6)
-    assert resumed.n_updates == (320 - 16) // 8
+    assert tracker.column("train/n_updates") == [22, 30, 38]
 
 
 def test_no_pair_spans_the_break_of_a_resumed_run():
