@@ -216,10 +216,7 @@ def parse_settings(
     parser = _Parser(description=description, allow_abbrev=False)
     for f in fields(cls):
         _add_flag(parser, f)
-    if any(f.name == "config" for f in fields(cls)) is False:
-        parser.add_argument(
-            "--config", metavar="FILE", help="YAML file of settings; flags override it"
-        )
+    parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
     try:
         config_file = given.pop("config", None)
@@ -245,11 +242,6 @@ def check_alone(cfg: Settings, name: str) -> None:
         raise ValueError(
             f"--{name} {getattr(cfg, name)} brings its own settings, got {', '.join(others)} too"
         )
-
-
-def given_flags(argv: Sequence[str]) -> set[str]:
-    """Return the names of the flags on a command line, for commands where some exclude others."""
-    return {word[2:].split("=")[0] for word in argv if word.startswith("--")}
 
 
 class DivergedError(Exception):

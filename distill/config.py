@@ -192,9 +192,8 @@ class DistillConfig:
         check(self)
         smallest = self.n_envs * max(2 * self.n_steps, 5)  # a rollout more, and a stack more
         if self.ring_size < smallest:
-            raise ValueError(
-                f"--ring_size must be at least n_envs max(2 n_steps, 5) = {smallest}, got {self.ring_size}"
-            )
+            least = f"n_envs max(2 n_steps, 5) = {smallest}"
+            raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
 
     @property
     def use_bonus(self) -> bool:

@@ -9,6 +9,7 @@ What is drawn depends on the CSV files alone.
 import argparse
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,8 @@ from distill.files import write_atomically, write_text
 from distill.tracking import CSV_COLUMNS, read_run
 
 HERE = Path(__file__).resolve().parent
-CURVES, FIGURES = HERE / "results" / "curves.csv", HERE / "figures"
+CURVES, RESULTS = HERE / "results" / "curves.csv", HERE / "results" / "distillation.csv"
+FIGURES = HERE / "figures"
 TAGS = ("rollout/ep_rew_mean", "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
 
@@ -111,6 +113,55 @@ def load(path: Path) -> list[Point]:
         ]
 
 
+def read_result(run_dir: Path) -> dict[str, object] | None:
+    """Return a finished distillation as one row; None for any other run."""
+    path = run_dir / "result.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    low, high = found["student_score"]["sampled"]["ci95"]
+    origin = read_curve(run_dir)[0]
+    return {
+        "run": run_dir.name,
+        "env_id": found["env_id"],
+        "student": found["student"],
+        "kind": origin.kind,
+        "seed": origin.seed,
+        "teacher_mean": round(found["teacher_score"]["sampled"]["mean"], 3),
+        "student_mean": round(found["student_score"]["sampled"]["mean"], 3),
+        "student_low": round(low, 3),
+        "student_high": round(high, 3),
+        "games": found["student_score"]["sampled"]["n_games"],
+        "greedy_mean": round(found["student_score"]["greedy"]["mean"], 3),
+        "score_share": round(found["score_share"], 4),
+        "kl": round(found["kl"], 5),
+        "agreement": round(found["agreement"], 4),
+        "steps": found["steps"],
+        "updates": found["updates"],
+        "train_seconds": round(found["train_seconds"], 1),
+        "commit": found["commit"],
+        "machine": found["machine"],
+        "command": origin.command,
+    }
+
+
+def collect_results(run_dirs: Sequence[Path], path: Path) -> None:
+    """Add the results of runs to a CSV file, a row each; a run that is in it is replaced."""
+    rows = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = {row["run"]: row for row in csv.DictReader(file)}
+    found = [row for run_dir in run_dirs if (row := read_result(run_dir)) is not None]
+    rows |= {str(row["run"]): row for row in found}
+    if not rows:
+        return
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(next(iter(rows.values()))), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.values())
+    write_text(path, text.getvalue())
+
+
 def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
     """Return steps and values of one curve."""
     found = [(p.step, p.value) for p in points if p.run == run and p.tag == tag]
@@ -149,6 +200,7 @@ def main() -> None:
     run_dirs: list[Path] = parser.parse_args().collect
     if run_dirs:
         collect(run_dirs, CURVES)
+        collect_results(run_dirs, RESULTS)
     mpl.use("agg")
     figure = draw_curves(load(CURVES))
     write_atomically(FIGURES / "curves.png", lambda path: figure.savefig(path, dpi=110))

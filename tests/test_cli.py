@@ -16,7 +16,6 @@ from distill.cli import (
     check,
     flag,
     from_mapping,
-    given_flags,
     one_of,
     option,
     parse_settings,
@@ -176,10 +175,6 @@ def test_help_shows_every_flag_and_its_default(capsys):
     for text in ("What it does.", "about 50 % of them", "--no-use_fire", "--config FILE"):
         assert text in out
     assert "--epsilon EPSILON schedule (default: 1:0)" in out
-
-
-def test_given_flags_are_named_without_their_values():
-    assert given_flags(["1e5", "--seed", "3", "--n_envs=4", "-3"]) == {"seed", "n_envs"}
 
 
 # --- settings files ---

@@ -1,5 +1,7 @@
 """The figures' script: curves collected from runs, drawn from the CSV alone."""
 
+import csv
+import json
 from pathlib import Path
 
 import make_figures
@@ -40,6 +42,28 @@ def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):
     make_figures.collect([first, second], path)
     make_figures.collect([first], path)
     assert sorted((p.run, p.value) for p in make_figures.load(path)) == [("a", 1.0), ("b", 2.0)]
+
+
+def test_results_are_a_row_a_finished_run(tmp_path):
+    runs = [make_run(tmp_path, name, "plain", {10: 1.0}) for name in "ab"]
+    unfinished = make_run(tmp_path, "c", "plain", {10: 1.0})
+    score = {"mean": 2.0, "ci95": [1.5, 2.5], "n_games": 9}
+    result = {
+        "env_id": "G", "student": "net3", "score_share": 0.5, "kl": 0.1, "agreement": 0.9,
+        "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
+        "teacher_score": {"sampled": score}, "student_score": {"sampled": score, "greedy": score},
+    }  # fmt: skip
+    for run_dir in runs:
+        (run_dir / "result.json").write_text(json.dumps(result))
+    path = tmp_path / "results.csv"
+    make_figures.collect_results([*runs, unfinished], path)
+    make_figures.collect_results(runs[:1], path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["student_low"], row["games"]) for row in rows] == [
+        ("a", "1.5", "9"),
+        ("b", "1.5", "9"),
+    ]
 
 
 def test_commands_are_kept_without_places_of_a_machine():

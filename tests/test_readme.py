@@ -1,5 +1,6 @@
 """README against the code: tags, tree, flags, commands, numbers."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -94,6 +95,20 @@ def test_teachers_table_agrees_with_the_records():
             low, high = record[mode]["ci95"]
             expected = f"{record[mode]['mean']:.2f} ({low:.2f} to {high:.2f})"
             assert f"| {expected} | {record[mode]['n_unique']} |" in line
+
+
+def test_results_table_agrees_with_the_csv():
+    with (ROOT / "scripts/results/distillation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        mean, low, high = (float(row[k]) for k in ("student_mean", "student_low", "student_high"))
+        share = 100 * float(row["score_share"])
+        score = f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        line = (
+            f"| {row['kind']} | {row['seed']} | {score} | {share:.1f} % | {float(row['kl']):.4f} |"
+        )
+        assert line in section("Results so far")
 
 
 def test_no_placeholder_is_left():
