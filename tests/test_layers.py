@@ -16,7 +16,7 @@ LAYERS = (
     "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
     " acting",
     "checkpoint labels advantages objective scoring run_state metrics",
-    "training",
+    "training ppo",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
@@ -31,7 +31,7 @@ PRODUCT = {**MODULES, **COMMANDS, BOOTSTRAP: ROOT / "scripts" / "_bootstrap.py"}
 
 # Who may import what is heavy, or belongs to one place.
 HOMES = {
-    "stable_baselines3": {"ppo_teacher", "distill.sb3", "bench"},
+    "stable_baselines3": {"ppo_teacher", "distill.sb3", "distill.ppo", "bench"},
     "ale_py": {"distill.envs"},
     "kornia": {"distill.uncertainty"},
 }
@@ -158,7 +158,7 @@ def test_kornia_is_imported_only_when_it_is_used():
 
 
 def test_training_meets_games_and_teachers_only_as_protocols():
-    not_needed = ("envs", "teacher", "sb3", "sb3_zip")
+    not_needed = ("envs", "teacher", "sb3", "sb3_zip", "ppo")
     assert not reachable("distill.training") & {f"distill.{name}" for name in not_needed}
 
 

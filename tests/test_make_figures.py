@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import make_figures
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -82,5 +83,5 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
     figure = make_figures.draw_curves(make_figures.load(path))
     assert isinstance(figure, Figure)
     (axes,) = figure.axes
-    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert drawn == [[[10, 1.0], [20, 4.0]], [[10, 2.0]]]

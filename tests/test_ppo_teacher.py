@@ -24,7 +24,7 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ppo_teacher
-from distill import cli
+from distill import cli, ppo
 from distill.checkpoint import NAMES, load_run, save_run
 from distill.config import TeacherConfig
 from distill.tracking import read_run
@@ -88,11 +88,11 @@ def shown(run_dir: Path, tag: str) -> list[tuple[int, float]]:
     ],
 )
 def test_teachers_are_kept_at_1_2_5_times_the_powers_of_ten_and_at_the_end(total_steps, expected):
-    assert ppo_teacher.ladder(total_steps) == expected
+    assert ppo.ladder(total_steps) == expected
 
 
 def test_the_ladder_reaches_the_longest_run():
-    assert ppo_teacher.ladder(cli.MAX_STEPS)[-2:] == [cli.MAX_STEPS // 2, cli.MAX_STEPS]
+    assert ppo.ladder(cli.MAX_STEPS)[-2:] == [cli.MAX_STEPS // 2, cli.MAX_STEPS]
 
 
 # --- a whole run ---
@@ -310,7 +310,7 @@ def small_config(tmp_path: Path, **changes) -> TeacherConfig:
 
 
 def trained(cfg: TeacherConfig) -> PPO:
-    return ppo_teacher.build(cfg).learn(64)
+    return ppo.build(cfg).learn(64)
 
 
 def equal_states(a: object, b: object) -> bool:
@@ -327,25 +327,25 @@ def test_a_restored_model_continues_where_the_saved_one_stood(tmp_path):
     model = trained(cfg)
     assert model.ep_info_buffer is not None
     model.ep_info_buffer.append({"r": -20.0, "l": 900, "t": 3.0})
-    save_run(tmp_path, ppo_teacher.training_state(model))
+    save_run(tmp_path, ppo.training_state(model))
     state, _ = load_run(tmp_path)
-    fresh = ppo_teacher.build(cfg, first_step=state["steps"])
-    ppo_teacher.restore(fresh, state)
-    assert equal_states(ppo_teacher.training_state(fresh), ppo_teacher.training_state(model))
+    fresh = ppo.build(cfg, first_step=state["steps"])
+    ppo.restore(fresh, state)
+    assert equal_states(ppo.training_state(fresh), ppo.training_state(model))
     assert fresh.num_timesteps == 64
     assert len(fresh.policy.optimizer.state) > 0
 
 
 def test_one_seed_trains_one_teacher_bit_for_bit(tmp_path):
     cfg = small_config(tmp_path)
-    first, second = (ppo_teacher.training_state(trained(cfg)) for _ in range(2))
+    first, second = (ppo.training_state(trained(cfg)) for _ in range(2))
     assert equal_states(first, second)
-    other = ppo_teacher.training_state(trained(cli.replace(cfg, seed=1)))
+    other = ppo.training_state(trained(cli.replace(cfg, seed=1)))
     assert not equal_states(first["policy"], other["policy"])
 
 
 def test_seeds_beyond_32_bits_are_fine(tmp_path):
-    ppo_teacher.build(small_config(tmp_path, seed=2**40))
+    ppo.build(small_config(tmp_path, seed=2**40))
 
 
 # --- bad input: status 2, one line, nothing left behind ---
@@ -420,3 +420,15 @@ def test_help_names_the_flags_and_starts_nothing(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert all(flag in out for flag in ("total_steps", "--env", "--resume", "--network"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_turns_nan_stops_the_run_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["600", *SMALL, "--learning_rate", "1e30", "--run_dir", "run"]
+    assert run_here(monkeypatch, *argv) == 1
+    err = capsys.readouterr().err
+    assert re.search(
+        r"ppo_teacher\.py: error: .+ not finite at step \d+; lower --learning_rate", err
+    )
+    assert "tensor(" not in err
+    assert list(Path("teachers").glob("*.zip")) == []
