@@ -33,7 +33,7 @@ def section(title: str) -> str:
 def tree() -> list[str]:
     """Return the paths of the tree's lines, folders by indentation."""
     paths, folders = [], []
-    for line in section("What is where").split("```")[1].splitlines()[1:]:
+    for line in section("What is where").split("```")[1].splitlines()[2:]:
         depth = (len(line) - len(line.lstrip())) // 2
         name = line.split()[0]
         folders[depth:] = [name.rstrip("/")]
