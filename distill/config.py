@@ -203,7 +203,8 @@ class DistillConfig:
     @property
     def use_icm(self) -> bool:
         """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
-        return self.use_curiosity and (self.use_bonus or not self.w_icm.is_zero)
+        shapes_encoder = self.curiosity in ("aux", "both") and not self.w_icm.is_zero
+        return self.use_curiosity and (self.use_bonus or shapes_encoder)
 
     @property
     def use_reward(self) -> bool:

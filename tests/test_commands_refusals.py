@@ -71,7 +71,7 @@ def run(folder: Path, *argv: object) -> Done:
             for text in ("1.5", "0", "-3", "1e-3", "nan", "1e400", "many")
         ),
         (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
-        (["--ring_size", "511"], ["--ring_size", "at least 2 n_envs n_steps = 512", "511"]),
+        (["--ring_size", "511"], ["--ring_size", "at least n_envs max(2 n_steps, 5) = 512", "511"]),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
         (["--temp", "2"], ["--temp"]),
         (["--temprature", "2"], ["--temprature"]),
