@@ -2,11 +2,27 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from distill.networks import Student
 from distill.rollouts import Rollout
-from distill.types import BoolArray, Envs, FloatArray, Game, IntArray, Step, Teacher
+from distill.types import (
+    BoolArray,
+    ByteArray,
+    Envs,
+    FloatArray,
+    Game,
+    IntArray,
+    Network,
+    Step,
+    Teacher,
+    as_tensor,
+)
+
+
+def logits_of(network: Network, obs: ByteArray, device: torch.device) -> FloatArray:
+    """Answer raw observations (N, S, 84, 84) with logits (N, A)."""
+    with torch.no_grad():  # only played, never learned from
+        return network.logits(as_tensor(obs, device)).float().cpu().numpy()
 
 
 def sample_actions(logits: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -48,7 +64,7 @@ class Actor:
         rows, games = [], []
         for _ in range(n_steps):
             obs, age = self._obs, self._age
-            logits = self._logits(student)
+            logits = logits_of(student, self._obs, self._device)
             chosen, own = self._choose(logits, epsilon, teacher_mix)
             step = self.envs.step(chosen)
             rows.append((obs, age, step, logits, own & (step.action == chosen)))
@@ -64,20 +80,14 @@ class Actor:
         own = np.ones(len(action), bool)
         if teacher_mix > 0:
             taught = self._rng.random(len(action)) < teacher_mix
-            action = np.where(
-                taught, sample_actions(self._logits(self._teacher), self._rng), action
-            )
+            advice = logits_of(self._teacher, self._obs, self._device)
+            action = np.where(taught, sample_actions(advice, self._rng), action)
             own &= ~taught
         if epsilon > 0:
             random = self._rng.random(len(action)) < epsilon
             action = np.where(random, self._rng.integers(logits.shape[1], size=len(action)), action)
             own &= ~random
         return action, own
-
-    @torch.no_grad()  # acting needs no graph
-    def _logits(self, network: Student | Teacher) -> FloatArray:
-        obs: Tensor = torch.from_numpy(self._obs).to(self._device)
-        return network.logits(obs).cpu().numpy()
 
 
 def _stack(

@@ -8,14 +8,14 @@ endless: the emulator cuts it at 108,000 frames (27,000 steps), and its score un
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from distill.acting import logits_of, sample_actions
 from distill.progress import Progress
-from distill.types import ByteArray, Envs, FloatArray, Game, IntArray, as_tensor
+from distill.types import ByteArray, Envs, Game, IntArray, Network
 
 PROTOCOL = (
     "whole games, raw score, equal quota per environment, frame skip 4, up to 30 no-ops at the "
@@ -28,22 +28,9 @@ Z_975 = 1.959963984540054
 Policy = Callable[[ByteArray], IntArray]  # raw observations (N, S, 84, 84) -> actions (N,)
 
 
-class Network(Protocol):
-    """A teacher or a student."""
-
-    def logits(self, obs: Tensor) -> Tensor:
-        """Answer uint8 observations with logits (B, A)."""
-        ...
-
-
-def _logits(network: Network, obs: ByteArray, device: torch.device) -> FloatArray:
-    with torch.no_grad():  # only played, never learned from
-        return network.logits(as_tensor(obs, device)).float().cpu().numpy()  # (N, A)
-
-
 def greedy(network: Network, device: torch.device) -> Policy:
     """Make the policy that takes the network's most probable action."""
-    return lambda obs: _logits(network, obs, device).argmax(1)
+    return lambda obs: logits_of(network, obs, device).argmax(1)
 
 
 def sampled(network: Network, device: torch.device, rng: np.random.Generator) -> Policy:
@@ -51,12 +38,7 @@ def sampled(network: Network, device: torch.device, rng: np.random.Generator) ->
 
     The largest of logit + Gumbel noise is such a draw (Gumbel 1954), from a generator of its own.
     """
-
-    def act(obs: ByteArray) -> IntArray:
-        logits = _logits(network, obs, device)
-        return (logits + rng.gumbel(size=logits.shape)).argmax(1)
-
-    return act
+    return lambda obs: sample_actions(logits_of(network, obs, device), rng)
 
 
 def random_policy(n_actions: int, rng: np.random.Generator) -> Policy:

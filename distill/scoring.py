@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 
 from distill.checkpoint import save_student
-from distill.evaluation import MODES, PROTOCOL, Network, Score, evaluate
+from distill.evaluation import MODES, PROTOCOL, Score, evaluate
 from distill.floors import Floors
 from distill.networks import Student
 from distill.progress import Progress
 from distill.tracking import Tracker
-from distill.types import Envs
+from distill.types import Envs, Network
 
 
 def evaluate_modes(
@@ -120,9 +120,8 @@ class Scorer:
         return scores
 
     def _score(self, envs: Envs, n_games: int, step: int, *, title: str) -> dict[str, Score]:
-        network: Network = self._student
         scores = evaluate_modes(
-            network, envs, n_games, seed=self._seed, device=self._device, title=title
+            self._student, envs, n_games, seed=self._seed, device=self._device, title=title
         )
         self._tracker.log(self._row(scores), step)
         return scores

@@ -105,6 +105,14 @@ class Envs(Protocol):
         ...
 
 
+class Network(Protocol):
+    """A teacher or a student."""
+
+    def logits(self, obs: Tensor) -> Tensor:
+        """Answer uint8 observations with logits (B, A)."""
+        ...
+
+
 class Teacher(Protocol):
     """Anything that answers observations with action logits: the expert to be distilled."""
 
