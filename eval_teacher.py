@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import distill  # noqa: F401 (before torch: it says there why)
+
+# isort: split
 import torch
 
 from distill import cli

@@ -1,8 +1,10 @@
 """Train a PPO teacher on an Atari game with stable-baselines3: `python ppo_teacher.py 1e7`.
 
-The algorithm is SB3's own PPO with rl-zoo's Atari preset; the games, the forward pass, checkpoints
-and curves are ours. Differs from `make_atari_env` + CnnPolicy in: whole games are seeded per
-emulator, FIRE after a lost life is one step of the learner (SB3 hides it), and Adam is fused.
+The algorithm is SB3's own PPO; the games, the forward pass, checkpoints and curves are ours. Differs
+from `make_atari_env` + CnnPolicy in: whole games are seeded per emulator, FIRE after a lost life is
+one step of the learner (SB3 hides it), Adam is fused, and at first actions are held to explore. For
+rl-zoo's Atari preset: `--n_envs 8 --n_steps 128 --n_epochs 4 --learning_rate 2.5e-4:0
+--repeat_probability 0`.
 """
 
 import sys
@@ -10,15 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.logger import Logger
-
 from distill import cli
 from distill.checkpoint import load_run
 from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.floors import first_score_note
-from distill.ppo import TeacherCallback, TrackerOutput, build, learn, restore
+from distill.ppo import TeacherCallback, build, learn, restore
 from distill.progress import Interruption, Progress
 from distill.tracking import Tracker, create_run, read_run, time_stamp
 
@@ -86,12 +86,11 @@ def main() -> None:
         Interruption() as interruption,
     ):
         progress = Progress(cfg.total_steps, done=done)
-        model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(tracker)]))
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
         n_steps = cfg.total_steps - done
-        learn(model, n_steps, callback, log_interval=log_interval, fresh=state is None)
+        learn(model, n_steps, callback, tracker, log_interval=log_interval, fresh=state is None)
         progress.close()
     print("done; score it with: python eval_teacher.py")
     print(f"curves: tensorboard --logdir {run_dir.parent}")

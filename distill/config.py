@@ -70,7 +70,12 @@ def _run_dir() -> Any:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Settings of ppo_teacher.py; the defaults are rl-zoo's Atari preset."""
+    """Settings of ppo_teacher.py.
+
+    The defaults are rl-zoo's Atari preset but for three that make it faster, a step and a second
+    (32 games x 32 steps instead of 8 x 128, 3 epochs instead of 4, twice the learning rate), and
+    for the actions held at first, which Freeway's first reward needs.
+    """
 
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True
@@ -78,12 +83,12 @@ class TeacherConfig:
     env: str = _env(DEFAULT_ENV)
     seed: int = _seed(0)
     network: Widths = option(WIDTHS["nature"], _NETWORKS, parse_widths)
-    n_envs: int = option(8, "games played in parallel", positive_int)
-    n_steps: int = option(128, "steps of each game between two updates", positive_int)
+    n_envs: int = option(32, "games played in parallel", positive_int)
+    n_steps: int = option(32, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
-    n_epochs: int = option(4, "passes over each rollout", positive_int)
+    n_epochs: int = option(3, "passes over each rollout", positive_int)
     learning_rate: LinearSchedule = option(
-        LinearSchedule(2.5e-4, 0.0),
+        LinearSchedule(5e-4, 0.0),
         "Adam's step size, START[:END[:FRACTION]]",
         LinearSchedule.parse,
     )
@@ -97,6 +102,10 @@ class TeacherConfig:
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
     w_entropy: float = option(0.01, "weight of the entropy bonus", nonnegative)
     max_grad_norm: float = option(0.5, "gradients are clipped to this norm", positive)
+    repeat_probability: float = option(
+        0.8, "probability at first that a game's last action is played again, to explore", fraction
+    )
+    repeat_steps: int = option(100_000, "steps over which that probability falls to 0", steps)
     device: str = _device()
     precision: str = _precision()
     n_threads: int | None = _threads()
@@ -257,7 +266,7 @@ class EvalConfig:
         check(self)
 
 
-BENCH_PARTS = ("emulator", "labels", "update", "loop", "ppo", "sb3")
+BENCH_PARTS = ("emulator", "labels", "update", "loop", "ppo", "ppo_preset", "sb3")
 
 
 def _bench_parts(text: str) -> str:

@@ -94,11 +94,12 @@ class Encoder(nn.Module):
         packed = pack(obs) if obs.shape[-1] == N_PIXELS else obs
         x = packed.permute(0, 3, 1, 2).to(self.dtype)  # (B, 16 S, 21, 21), channels_last
         (w1, b1), (w2, b2), (w3, b3) = (_parameters(self.cnn[i]) for i in (0, 2, 4))
-        x = F.relu(self._conv(x, packed_conv1(w1), b1, stride=1))  # (B, c1, 20, 20)
-        x = F.relu(self._conv(x, w2, b2, stride=2))  # (B, c2, 9, 9)
-        x = F.relu(self._conv(x, w3, b3, stride=1))  # (B, c3, 7, 7)
+        x = F.relu(self._conv(x, packed_conv1(w1), b1, stride=1), inplace=True)  # (B, c1, 20, 20)
+        x = F.relu(self._conv(x, w2, b2, stride=2), inplace=True)  # (B, c2, 9, 9)
+        x = F.relu(self._conv(x, w3, b3, stride=1), inplace=True)  # (B, c3, 7, 7)
         weight, bias = _parameters(self.linear[0])
-        return F.relu(F.linear(x.flatten(1), weight.to(self.dtype), bias.to(self.dtype))).float()
+        x = F.linear(x.flatten(1), weight.to(self.dtype), bias.to(self.dtype))  # (B, fc)
+        return F.relu(x, inplace=True).float()
 
     def _conv(self, x: Tensor, weight: Tensor, bias: Tensor, *, stride: int) -> Tensor:
         return F.conv2d(x, weight.to(self.dtype), bias.to(self.dtype), stride=stride)

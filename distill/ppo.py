@@ -12,7 +12,7 @@ from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.logger import KVWriter, Logger
 from typing_extensions import override
 
 from distill import cli
@@ -20,11 +20,12 @@ from distill.checkpoint import save_run
 from distill.config import TeacherConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari, sticky_probability
+from distill.fast_policy import N_STACK, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
 from distill.files import write_atomically, write_text
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.sb3 import N_STACK, AtariVecEnv, FastCnnPolicy, export_zip, policy_kwargs
-from distill.schedules import Every
+from distill.sb3 import AtariVecEnv, export_zip
+from distill.schedules import Every, LinearSchedule
 from distill.tracking import TAGS, Tracker
 
 PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
@@ -66,6 +67,7 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         vf_coef=cfg.w_value,
         ent_coef=cfg.w_entropy,
         max_grad_norm=cfg.max_grad_norm,
+        rollout_buffer_class=FastRolloutBuffer,
         policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
         seed=seed,
         device=device,
@@ -73,17 +75,24 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
 
 
 def learn(
-    model: PPO, n_steps: int, callback: BaseCallback, *, log_interval: int, fresh: bool
+    model: PPO,
+    n_steps: int,
+    callback: BaseCallback,
+    tracker: Tracker,
+    *,
+    log_interval: int,
+    fresh: bool,
 ) -> None:
     """Train for `n_steps` more steps; `fresh` starts the counters at 0.
 
     Raises:
         DivergedError: if a loss or the policy's answer is not finite.
     """
+    model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(tracker)]))
     try:
         model.learn(n_steps, callback, log_interval=log_interval, reset_num_timesteps=fresh)
-    except ValueError as error:  # torch's Categorical refuses NaN so, printing all of it
-        if "found invalid values" not in str(error):
+    except RuntimeError as error:  # torch.multinomial refuses NaN so
+        if "probability tensor" not in str(error):
             raise
         raise cli.DivergedError(
             f"policy logits not finite at step {model.num_timesteps}; lower --learning_rate;"
@@ -199,6 +208,7 @@ class TeacherCallback(BaseCallback):
             raise KeyboardInterrupt
         if self._checkpoint_due(self.num_timesteps):
             self._save()
+        self._set_exploration()
 
     def _on_step(self) -> bool:
         scores = self.model.ep_info_buffer
@@ -226,6 +236,13 @@ class TeacherCallback(BaseCallback):
                 f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
                 " --learning_rate; the last checkpoint is intact"
             )
+
+    def _set_exploration(self) -> None:
+        assert isinstance(self.model.policy, FastCnnPolicy)
+        falling = LinearSchedule(self._cfg.repeat_probability, 0.0)
+        probability = falling(self.num_timesteps / self._cfg.repeat_steps)
+        self.model.policy.repeat_probability = probability
+        self.logger.record("train/repeat_probability", probability)
 
     def _save(self) -> None:
         save_run(self._run_dir, training_state(self.model))

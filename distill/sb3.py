@@ -1,4 +1,4 @@
-"""What stable-baselines3 needs to train on our games: an adapter, a policy, an exporter."""
+"""Our games as stable-baselines3 sees them, and a policy as it saves one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,13 @@ import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
-from torch import Tensor
 from typing_extensions import override
 
-from distill.networks import N_PIXELS, Encoder
-from distill.types import Envs, Step, Widths
-
-N_STACK = 4
+from distill.fast_policy import N_STACK, FastCnnPolicy, policy_kwargs
+from distill.networks import N_PIXELS, Encoder, pack
+from distill.types import ByteArray, Envs, Step
 
 
 def observation_space() -> gymnasium.spaces.Box:
@@ -26,24 +22,32 @@ def observation_space() -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(0, 255, (N_STACK, N_PIXELS, N_PIXELS), np.uint8)
 
 
+def _packed(obs: ByteArray) -> ByteArray:
+    return pack(torch.from_numpy(obs)).numpy()
+
+
+def _packed_space() -> gymnasium.spaces.Box:
+    shape = _packed(np.zeros((1, *observation_space().shape), np.uint8)).shape[1:]
+    return gymnasium.spaces.Box(0, 255, shape, np.uint8)
+
+
 class AtariVecEnv(VecEnv):
     """Our environments as a stable-baselines3 VecEnv.
 
+    Observations come packed, as `networks.pack` does it: once a step instead of once an epoch.
     `infos` carry what SB3 reads: "episode" with the raw score and length of a finished whole game
     (as its Monitor writes below the wrapper for lost lives), and the last observation of a game cut
     by the time limit.
     """
 
     def __init__(self, envs: Envs) -> None:
-        super().__init__(
-            envs.n_envs, observation_space(), gymnasium.spaces.Discrete(envs.n_actions)
-        )
+        super().__init__(envs.n_envs, _packed_space(), gymnasium.spaces.Discrete(envs.n_actions))
         self._envs = envs
 
     @override
     def reset(self) -> VecEnvObs:
         """Start all games."""
-        return self._envs.reset()
+        return _packed(self._envs.reset())
 
     @override
     def step_async(self, actions: np.ndarray) -> None:
@@ -54,7 +58,7 @@ class AtariVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Play the remembered actions."""
         step = self._envs.step(self._actions)
-        return step.obs, step.reward, step.done, _infos(step)
+        return _packed(step.obs), step.reward, step.done, _infos(step)
 
     @override
     def close(self) -> None:
@@ -98,46 +102,9 @@ def _infos(step: Step) -> list[dict[str, Any]]:
         infos[game.env]["episode"] = {"r": game.score, "l": game.length_steps}
     for i in np.flatnonzero(step.truncated):
         assert step.final_obs is not None
-        infos[i] |= {"TimeLimit.truncated": True, "terminal_observation": step.final_obs[i]}
+        last_obs = _packed(step.final_obs[[i]])[0]
+        infos[i] |= {"TimeLimit.truncated": True, "terminal_observation": last_obs}
     return infos
-
-
-class _Extractor(Encoder):
-    """Our encoder under the constructor that SB3 calls."""
-
-    def __init__(self, _space: gymnasium.Space[Any], widths: Widths, dtype: torch.dtype) -> None:
-        super().__init__(widths, N_STACK, dtype)
-
-
-class FastCnnPolicy(ActorCriticCnnPolicy):
-    """SB3's CnnPolicy over our fast encoder: the same parameters, names and initialization."""
-
-    @override
-    def extract_features(self, obs: Any, features_extractor: Any = None) -> Tensor:
-        """Encode uint8 observations; SB3 would first make a float32 copy divided by 255."""
-        return self.features_extractor(obs)
-
-    @override
-    def predict_values(self, obs: Any) -> Tensor:
-        """Estimate returns (B, 1); SB3's own goes past `extract_features`."""
-        return self.value_net(self.mlp_extractor.forward_critic(self.extract_features(obs)))
-
-    @override
-    def get_distribution(self, obs: Any) -> Distribution:
-        """Return the distribution over actions; SB3's own goes past `extract_features`."""
-        return self._get_action_dist_from_latent(
-            self.mlp_extractor.forward_actor(self.extract_features(obs))
-        )
-
-
-def policy_kwargs(widths: Widths, dtype: torch.dtype) -> dict[str, Any]:
-    """Return what FastCnnPolicy is built from."""
-    return {
-        "features_extractor_class": _Extractor,
-        "features_extractor_kwargs": {"widths": widths, "dtype": dtype},
-        "net_arch": [],  # heads straight on the features, as SB3 has it for NatureCNN
-        "optimizer_kwargs": {"eps": 1e-5, "fused": True},
-    }
 
 
 def export_zip(policy: FastCnnPolicy, n_actions: int, path: Path) -> None:

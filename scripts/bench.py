@@ -4,12 +4,14 @@
     labels     a NatureCNN teacher answering raw observations in big batches
     update     the student's updates: gather from a full ring, losses, backward, clip, step
     loop       the whole distillation loop, without evaluations and checkpoints
-    ppo        our PPO: playing and learning, NatureCNN, the preset of ppo_teacher.py
-    sb3        stock stable-baselines3 PPO: make_atari_env, CnnPolicy, float32, the same preset
+    ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py
+    ppo_preset the same with as many games, steps, epochs and samples as rl-zoo's Atari preset
+    sb3        stock stable-baselines3 PPO: make_atari_env, CnnPolicy, float32, at that preset
 
 The parts take turns, round by round, so that what else the machine does falls on all of them;
-ratios are taken within each round. Weights are random: trained ones cost the same. Stock SB3 runs
-in a process of its own, as its users run it: prepare_process would speed it up, too.
+ratios are taken within each round. Weights are random: trained ones cost the same. Each PPO runs in
+a process of its own, whose peak of memory is told; stock SB3's is as its users run it, without our
+settings of allocator and OpenMP, which would speed it up, too.
 Ends with a table of medians and ranges and, as its last line, one JSON object.
 """
 
@@ -17,8 +19,11 @@ import contextlib
 import json
 import math
 import multiprocessing
+import os
+import resource
 import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,27 +31,30 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+
 import gymnasium
 import numpy as np
 import torch
 
-# Elsewhere only ppo_teacher.py and distill/sb3.py may import it; here stock SB3 is measured.
+# Elsewhere only what trains teachers may import it; here stock SB3 is measured.
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
+from stable_baselines3.common.vec_env import VecFrameStack
 
-import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli
 from distill.acting import Actor
 from distill.config import BenchConfig, DistillConfig, TeacherConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.fast_policy import N_STACK
 from distill.labels import label
 from distill.networks import Student
+from distill.ppo import build
 from distill.progress import Progress
 from distill.provenance import provenance
-from distill.sb3 import N_STACK, AtariVecEnv, FastCnnPolicy, policy_kwargs
+from distill.schedules import LinearSchedule
 from distill.teacher import CHUNK_SIZE, NetworkTeacher
 from distill.tracking import Tracker
 from distill.training import Distillation, Hooks, learn, train_student
@@ -54,7 +62,8 @@ from distill.types import WIDTHS
 
 EMULATOR_CHUNK_STEPS = 32  # of each game, between two looks at the clock
 WARM_UP_SECONDS = 0.5
-RATIOS = (("loop", "emulator"), ("ppo", "sb3"))
+RATIOS = (("loop", "emulator"), ("ppo", "sb3"), ("ppo_preset", "sb3"))
+LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 
 
 class Part(NamedTuple):
@@ -62,13 +71,14 @@ class Part(NamedTuple):
 
     unit: str
     measure: Callable[[float], float]  # works at least so many seconds; returns units a second
+    peak_mib: Callable[[], float] | None = None  # memory of the process, if it has its own
 
 
 class Setting(NamedTuple):
     """What is measured, the same for all parts."""
 
     distill: DistillConfig
-    preset: TeacherConfig
+    teacher: TeacherConfig
     device: torch.device
     dtype: torch.dtype
 
@@ -89,8 +99,10 @@ def make_setting(cfg: BenchConfig) -> Setting:
         learning_starts=0,  # the ring is full from the start
         total_steps=cli.MAX_STEPS,  # so that schedules stay where they start
     )
-    preset = TeacherConfig(env=env_id, n_threads=cfg.n_threads)
-    return Setting(distill, preset, device, resolve_precision(cfg.precision, device))
+    teacher = TeacherConfig(
+        env=env_id, n_threads=cfg.n_threads, device=cfg.device, precision=cfg.precision
+    )
+    return Setting(distill, teacher, device, resolve_precision(cfg.precision, device))
 
 
 def repeated(work: Callable[[], int]) -> Callable[[float], float]:
@@ -215,53 +227,26 @@ def make_loop(setting: Setting) -> Part:
     return Part("steps/s", measure)
 
 
-def build_ppo(
-    preset: TeacherConfig,
-    envs: VecEnv,
-    *,
-    policy: str | type[FastCnnPolicy],
-    device: torch.device,
-    kwargs: dict[str, Any] | None = None,
-) -> PPO:
-    """Build SB3's PPO; its schedules stay where they start, as a bench never gets further."""
-    model = PPO(
-        policy,
-        envs,
-        n_steps=preset.n_steps,
-        batch_size=preset.batch_size,
-        n_epochs=preset.n_epochs,
-        learning_rate=preset.learning_rate.start,
-        clip_range=preset.clip_range.start,
-        gamma=preset.gamma,
-        gae_lambda=preset.gae_lambda,
-        vf_coef=preset.w_value,
-        ent_coef=preset.w_entropy,
-        max_grad_norm=preset.max_grad_norm,
-        policy_kwargs=kwargs,
-        seed=0,
+def build_stock_ppo(cfg: TeacherConfig, device: torch.device) -> PPO:
+    """Build PPO as SB3's documentation and rl-zoo do."""
+    # ALE/*-v5 skips four frames itself, and AtariWrapper four of those: one skip, as ours.
+    games = make_atari_env(cfg.env, cfg.n_envs, seed=cfg.seed, env_kwargs={"frameskip": 1})
+    return PPO(
+        "CnnPolicy",
+        VecFrameStack(games, N_STACK),
+        n_steps=cfg.n_steps,
+        batch_size=cfg.batch_size,
+        n_epochs=cfg.n_epochs,
+        learning_rate=cfg.learning_rate.start,
+        clip_range=cfg.clip_range.start,
+        gamma=cfg.gamma,
+        gae_lambda=cfg.gae_lambda,
+        vf_coef=cfg.w_value,
+        ent_coef=cfg.w_entropy,
+        max_grad_norm=cfg.max_grad_norm,
+        seed=cfg.seed,
         device=device,
     )
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    return model
-
-
-def build_our_ppo(setting: Setting) -> PPO:
-    """Build PPO as ppo_teacher.py does."""
-    cfg = setting.preset
-    envs = make_atari(cfg.env, cfg.n_envs, seed=0, training=True, n_threads=cfg.n_threads)
-    kwargs = policy_kwargs(WIDTHS["nature"], setting.dtype)
-    return build_ppo(
-        cfg, AtariVecEnv(envs), policy=FastCnnPolicy, device=setting.device, kwargs=kwargs
-    )
-
-
-def build_stock_ppo(setting: Setting) -> PPO:
-    """Build PPO as SB3's documentation and rl-zoo do."""
-    cfg = setting.preset
-    # ALE/*-v5 skips four frames itself, and AtariWrapper four of those: one skip, as ours.
-    games = make_atari_env(cfg.env, cfg.n_envs, seed=0, env_kwargs={"frameskip": 1})
-    envs = VecFrameStack(games, N_STACK)
-    return build_ppo(cfg, envs, policy="CnnPolicy", device=setting.device)
 
 
 def learn_a_rollout(model: PPO) -> int:
@@ -272,40 +257,64 @@ def learn_a_rollout(model: PPO) -> int:
     return model.num_timesteps - before
 
 
-def make_our_ppo(setting: Setting) -> Part:
-    """Make the part that is ppo_teacher.py's training."""
-    model = build_our_ppo(setting)
-    return Part("steps/s", repeated(lambda: learn_a_rollout(model)))
-
-
-def serve_stock_ppo(pipe: Connection, setting: Setting) -> None:
-    """Learn a rollout whenever asked to: the stock part's own process."""
+def serve_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
+    """Learn a rollout whenever asked to, and tell the peak of memory: a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; this ends with it
-    if setting.preset.n_threads is not None:
-        torch.set_num_threads(setting.preset.n_threads)
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # it warns that -v0 is not the latest
-    model = build_stock_ppo(setting)
+    if stock:
+        if cfg.n_threads is not None:
+            torch.set_num_threads(cfg.n_threads)
+        model = build_stock_ppo(cfg, resolve_device(cfg.device))
+    else:
+        prepare_process(cfg.n_threads)
+        model = build(cfg)
+    model.set_logger(Logger(folder=None, output_formats=[]))
     with contextlib.suppress(EOFError):  # the parent is done
-        while pipe.recv():
-            pipe.send(learn_a_rollout(model))
+        while True:
+            pipe.send(learn_a_rollout(model) if pipe.recv() == "learn" else peak_mib())
 
 
-def make_stock_ppo(setting: Setting) -> Part:
-    """Make the part that is stock SB3, in a process that is spared our allocator settings."""
-    context = multiprocessing.get_context("spawn")
-    pipe, other_end = context.Pipe()
-    arguments = other_end, setting
-    context.Process(target=serve_stock_ppo, args=arguments, daemon=True).start()
+def peak_mib() -> float:
+    """Return the largest amount of memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2 ** (20 if sys.platform == "darwin" else 10)
+
+
+def start_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
+    """Start the process; stock SB3's is spared what this program sets for its own processes."""
+    arguments = pipe, cfg
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve_ppo, args=arguments, kwargs={"stock": stock}, daemon=True
+    )
+    ours = os.environ["GOMP_SPINCOUNT"]
+    os.environ["GOMP_SPINCOUNT"] = LIBGOMP_SPINCOUNT if stock else ours
+    process.start()
+    os.environ["GOMP_SPINCOUNT"] = ours
+
+
+def make_ppo(cfg: TeacherConfig, *, stock: bool = False) -> Part:
+    """Make a part that is PPO's training."""
+    pipe, other_end = multiprocessing.Pipe()
+    assert isinstance(other_end, Connection)
+    start_ppo(other_end, cfg, stock=stock)
     other_end.close()  # so that the end of the process is seen here
 
-    def ask() -> int:
+    def ask(question: str) -> Any:
         try:
-            pipe.send(True)
+            pipe.send(question)
             return pipe.recv()
         except (EOFError, ConnectionError):
-            raise OSError("the process that runs stock SB3 ended; it says why above") from None
+            raise OSError("the process that runs PPO ended; it says why above") from None
 
-    return Part("steps/s", repeated(ask))
+    return Part("steps/s", repeated(lambda: ask("learn")), lambda: ask("peak"))
+
+
+def preset_of(cfg: TeacherConfig) -> TeacherConfig:
+    """Return the same run with the settings of rl-zoo's Atari preset."""
+    learning_rate = LinearSchedule(2.5e-4, 0.0)
+    return cli.replace(
+        cfg, n_envs=8, n_steps=128, batch_size=256, n_epochs=4, learning_rate=learning_rate
+    )
 
 
 MAKERS: Mapping[str, Callable[[Setting], Part]] = {
@@ -313,8 +322,9 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "labels": make_labels,
     "update": make_update,
     "loop": make_loop,
-    "ppo": make_our_ppo,
-    "sb3": make_stock_ppo,
+    "ppo": lambda setting: make_ppo(setting.teacher),
+    "ppo_preset": lambda setting: make_ppo(preset_of(setting.teacher)),
+    "sb3": lambda setting: make_ppo(preset_of(setting.teacher), stock=True),
 }
 
 
@@ -326,6 +336,12 @@ def summarize(numbers: Sequence[float]) -> dict[str, Any]:
         "max": max(numbers),
         "rounds": list(numbers),
     }
+
+
+def describe_part(part: Part, rates: Sequence[float]) -> dict[str, Any]:
+    """Return a part's unit and rates, and its peak of memory if it has a process of its own."""
+    peak = {} if part.peak_mib is None else {"peak_mib": part.peak_mib()}
+    return {"unit": part.unit, **summarize(rates), **peak}
 
 
 def ratios_of(rates: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
@@ -342,7 +358,8 @@ def table(record: Mapping[str, Any]) -> str:
     lines = [f"{'part':<18}{'unit':<11}{'median':>9}   lowest to highest"]
     for name, row in record["parts"].items():
         numbers = f"{row['median']:>9,.0f}   {row['min']:,.0f} to {row['max']:,.0f}"
-        lines.append(f"{name:<18}{row['unit']:<11}{numbers}")
+        peak = f"   (peak {row['peak_mib']:,.0f} MiB)" if "peak_mib" in row else ""
+        lines.append(f"{name:<18}{row['unit']:<11}{numbers}{peak}")
     for name, row in record["ratios"].items():
         numbers = f"{row['median']:>9.2f}   {row['min']:.2f} to {row['max']:.2f}"
         lines.append(f"{name:<18}{'':<11}{numbers}")
@@ -371,7 +388,7 @@ def main() -> None:
     rates = measure_in_turn(parts, cfg.repeats, cfg.seconds, progress=progress)
     progress.close()
     record = {
-        "parts": {name: {"unit": parts[name].unit, **summarize(rates[name])} for name in parts},
+        "parts": {name: describe_part(parts[name], rates[name]) for name in parts},
         "ratios": {name: summarize(ratios) for name, ratios in ratios_of(rates).items()},
         **describe(cfg, setting),
     }

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli
 from distill.files import write_atomically, write_text
 from distill.tracking import CSV_COLUMNS, read_run

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+
 import torch
 
-import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli, losses
 from distill.checkpoint import load_run, save_run
 from distill.config import BEST_ENV, DistillConfig

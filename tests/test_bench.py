@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,8 +57,8 @@ def tiny_setting(env_id=PONG):
         env=env_id, student=widths, n_envs=2, n_steps=8, ring_size=64, learning_starts=0,
         steps_per_update=8, batch_size=16, total_steps=10**12
     )  # fmt: skip
-    preset = TeacherConfig(env=env_id, n_envs=2, n_steps=8, batch_size=8)
-    return bench.Setting(distill, preset, CPU, torch.float32)
+    teacher = TeacherConfig(env=env_id, n_envs=2, n_steps=8, batch_size=8, precision="float32")
+    return bench.Setting(distill, teacher, CPU, torch.float32)
 
 
 # --- order and arithmetic ---
@@ -157,7 +158,7 @@ def test_bad_input_is_refused_before_anything_is_measured(monkeypatch, capsys, a
 
 
 @pytest.mark.atari
-@pytest.mark.parametrize("name", [name for name in bench.MAKERS if name != "sb3"])
+@pytest.mark.parametrize("name", ["emulator", "labels", "update", "loop"])
 def test_part_measures_a_rate(name):
     part = bench.MAKERS[name](tiny_setting())
     rates = [part.measure(0.01), part.measure(0.01)]
@@ -176,21 +177,27 @@ def test_update_and_loop_sample_from_a_full_ring():
 
 @pytest.mark.atari
 def test_both_ppos_train_as_large_a_network_with_the_same_preset():
-    setting = tiny_setting()
-    ours, stock = bench.build_our_ppo(setting), bench.build_stock_ppo(setting)
-    names = "n_envs", "n_steps", "batch_size", "n_epochs", "learning_rate", "gamma", "gae_lambda",\
+    cfg = tiny_setting().teacher
+    ours, stock = bench.build(cfg), bench.build_stock_ppo(cfg, CPU)
+    names = "n_envs", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda",\
         "vf_coef", "ent_coef", "max_grad_norm"  # fmt: skip
     assert [getattr(ours, name) for name in names] == [getattr(stock, name) for name in names]
-    assert ours.clip_range(1.0) == stock.clip_range(1.0) == 0.1
+    for schedule in "clip_range", "lr_schedule":
+        assert getattr(ours, schedule)(1.0) == getattr(stock, schedule)(1.0) > 0
     shapes = [{k: v.shape for k, v in ppo.policy.state_dict().items()} for ppo in (ours, stock)]
     assert shapes[0] == shapes[1]
-    assert ours.observation_space == stock.observation_space
     assert bench.learn_a_rollout(ours) == bench.learn_a_rollout(stock) == 16
+
+
+def test_the_preset_is_rl_zoos():
+    cfg = bench.preset_of(TeacherConfig(env=PONG, seed=3))
+    assert (cfg.n_envs, cfg.n_steps, cfg.batch_size, cfg.n_epochs) == (8, 128, 256, 4)
+    assert (cfg.env, cfg.seed) == (PONG, 3)
 
 
 @pytest.mark.atari
 def test_stock_games_skip_four_frames_a_step():
-    stock = bench.build_stock_ppo(tiny_setting("ALE/Breakout-v5"))
+    stock = bench.build_stock_ppo(tiny_setting("ALE/Breakout-v5").teacher, CPU)
     games = stock.get_env()
     assert games is not None
     games.reset()
@@ -200,10 +207,27 @@ def test_stock_games_skip_four_frames_a_step():
 
 
 @pytest.mark.atari
-def test_stock_part_learns_in_a_process_of_its_own():
-    rate = bench.MAKERS["sb3"](tiny_setting()).measure(0.01)
-    assert math.isfinite(rate)
-    assert rate > 0
+@pytest.mark.parametrize("stock", [False, True])
+def test_ppo_learns_in_a_process_of_its_own_and_tells_its_peak_of_memory(stock):
+    part = bench.make_ppo(tiny_setting().teacher, stock=stock)
+    assert part.measure(0.01) > 0
+    assert 100 < part.peak_mib() < 5000
+
+
+@pytest.mark.parametrize(("stock", "spins"), [(False, "17"), (True, "300000")])
+def test_only_stock_sb3_is_spared_our_openmp_setting(monkeypatch, stock, spins):
+    seen = []
+    context = SimpleNamespace(
+        Process=lambda **_: SimpleNamespace(
+            start=lambda: seen.append(os.environ["GOMP_SPINCOUNT"])
+        ),
+    )
+    monkeypatch.setattr(bench.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "17")
+    pipe, _ = bench.multiprocessing.Pipe()
+    bench.start_ppo(pipe, TeacherConfig(), stock=stock)
+    assert seen == [spins]
+    assert os.environ["GOMP_SPINCOUNT"] == "17"
 
 
 @pytest.mark.atari

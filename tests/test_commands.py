@@ -23,8 +23,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from distill import cli
 from distill.checkpoint import NAMES, load_run, load_student
 from distill.config import DistillConfig
+from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import n_actor_parameters
-from distill.sb3 import FastCnnPolicy, export_zip, observation_space, policy_kwargs
+from distill.sb3 import export_zip, observation_space
 from distill.tracking import TAGS, read_run
 from distill.types import WIDTHS
 

@@ -13,8 +13,9 @@ import torch
 import eval_teacher
 from distill.checkpoint import save_student
 from distill.cli import run_command
+from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import Student
-from distill.sb3 import FastCnnPolicy, export_zip, observation_space, policy_kwargs
+from distill.sb3 import export_zip, observation_space
 from distill.types import WIDTHS
 
 pytestmark = pytest.mark.atari

@@ -1,6 +1,7 @@
 """Who may import whom, and what no file of the product may call."""
 
 import ast
+import os
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -12,14 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "types config schedules losses cli device files provenance progress",
+    "__init__ types config schedules losses cli device files provenance progress",
     "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
-    " acting",
+    " acting fast_policy",
     "checkpoint labels advantages objective scoring run_state metrics",
     "training ppo",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
+PACKAGE = "distill"  # what `import distill` runs is distill/__init__.py
 BOOTSTRAP = "_bootstrap"
 COMMANDS = {
     path.stem: path
@@ -31,7 +33,7 @@ PRODUCT = {**MODULES, **COMMANDS, BOOTSTRAP: ROOT / "scripts" / "_bootstrap.py"}
 
 # Who may import what is heavy, or belongs to one place.
 HOMES = {
-    "stable_baselines3": {"ppo_teacher", "distill.sb3", "distill.ppo", "bench"},
+    "stable_baselines3": {"distill.fast_policy", "distill.sb3", "distill.ppo", "bench"},
     "ale_py": {"distill.envs"},
     "kornia": {"distill.uncertainty"},
 }
@@ -142,7 +144,7 @@ def test_imports_inside_the_project_are_of_the_package_and_absolute(name):
     allowed = {BOOTSTRAP} if PRODUCT[name].parent.name == "scripts" else set()
     assert not {module for module in modules if module.startswith(".")}
     assert {top(module) for module in modules} & {*COMMANDS, BOOTSTRAP, "scripts"} <= allowed
-    assert OURS[name] <= MODULES.keys()
+    assert OURS[name] <= {*MODULES, PACKAGE}
 
 
 @pytest.mark.parametrize("package", HOMES)
@@ -175,6 +177,32 @@ def test_importing_the_loop_loads_no_emulator_no_sb3_and_no_kornia():
     loaded = set(done.stdout.split())
     assert {"distill", "torch"} <= loaded
     assert not loaded & HOMES.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_load_the_package_before_torch(name):
+    """It sets what OpenMP reads when torch is loaded."""
+    outside = [
+        top(i.module)
+        for i in IMPORTS[name]
+        if not i.in_function and top(i.module) not in sys.stdlib_module_names
+    ]
+    assert outside[0] in ("distill", BOOTSTRAP)
+
+
+def test_the_bootstrap_loads_the_package():
+    assert "distill" in {i.module for i in IMPORTS[BOOTSTRAP]}
+
+
+def test_idle_openmp_threads_stop_spinning_soon_unless_the_user_says_otherwise():
+    code = "import distill, os; print(os.environ['GOMP_SPINCOUNT'])"
+    command = [sys.executable, "-c", code]
+    for given, expected in (({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5")):
+        env = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"} | given
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, check=True, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == expected
 
 
 @pytest.mark.parametrize("name", PRODUCT)

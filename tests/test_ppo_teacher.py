@@ -102,7 +102,7 @@ def test_the_ladder_reaches_the_longest_run():
 def finished(tmp_path_factory) -> Path:
     """A folder in which `python ppo_teacher.py 2500` has run to its end: two games and a bit."""
     folder = tmp_path_factory.mktemp("finished")
-    argv = ["2.5e3", *SMALL, "--seed", "3"]
+    argv = ["2.5e3", *SMALL, "--seed", "3", "--repeat_steps", "1280"]
     done = subprocess.run(command(*argv), cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout)
@@ -144,6 +144,15 @@ def test_a_short_run_logs_every_rollout(finished):
         assert [step for step, _ in logged(run_dir, tag)] == steps[1:]
         assert [step for step, _ in shown(run_dir, tag)] == steps[1:]
     assert -21 <= logged(run_dir, "rollout/ep_rew_mean")[-1][1] < -10
+
+
+def test_fewer_and_fewer_actions_are_held(finished):
+    values = logged(only(finished, "runs/*"), "train/repeat_probability")
+    # A line from 0.8 at step 0 to 0 at step 1,280; logged as it was when a rollout began.
+    expected = [max(0.0, 0.8 * (1 - i / 10)) for i in range(len(values))]
+    assert [step for step, _ in values] == [ROLLOUT_STEPS * (i + 1) for i in range(len(values))]
+    assert [value for _, value in values] == pytest.approx(expected, rel=1e-5, abs=1e-9)
+    assert expected[-1] == 0
 
 
 def test_the_teacher_is_named_after_game_date_and_steps(finished):
@@ -218,7 +227,7 @@ def check_curves(run_dir: Path) -> None:
     assert rates[-1][0] == last_step
     # SB3 sets the rate after a rollout and logs it with the next one.
     for step, rate in rates:
-        assert rate == pytest.approx(2.5e-4 * (1 - (step - ROLLOUT_STEPS) / int(LONG)), rel=1e-6)
+        assert rate == pytest.approx(5e-4 * (1 - (step - ROLLOUT_STEPS) / int(LONG)), rel=1e-6)
     steps = [step for step, _ in logged(run_dir, "time/fps")]
     assert steps == list(range(ROLLOUT_STEPS, last_step + 1, ROLLOUT_STEPS))
     for tag in ("time/fps", "train/learning_rate"):

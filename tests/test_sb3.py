@@ -13,23 +13,13 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from policies import N_ACTIONS, a_policy, log_probabilities
 from stable_baselines3 import PPO
-from stable_baselines3.common.policies import ActorCriticCnnPolicy
-from torch import Tensor
-from torch.distributions import Categorical
 
 from distill.envs import make_atari
-from distill.sb3 import (
-    AtariVecEnv,
-    FastCnnPolicy,
-    export_zip,
-    observation_space,
-    policy_kwargs,
-)
+from distill.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.sb3 import AtariVecEnv, export_zip
 from distill.types import WIDTHS, ByteArray, Game, IntArray, Step, Widths
-
-N_ACTIONS = 6
-ACTIONS = gymnasium.spaces.Discrete(N_ACTIONS)
 
 
 class FakeEnvs:
@@ -64,102 +54,18 @@ class FakeEnvs:
         )
 
 
-def a_policy(
-    widths: Widths = WIDTHS["nature"], dtype: torch.dtype = torch.float32
-) -> FastCnnPolicy:
-    """Make a policy that is far from uniform, as a trained one is."""
-    torch.manual_seed(0)
-    kwargs = policy_kwargs(widths, dtype)
-    policy = FastCnnPolicy(observation_space(), ACTIONS, lambda _: 1e-3, **kwargs)
-    policy.state_dict()["action_net.weight"] *= 200
-    return policy
-
-
-def random_obs(n: int = 5) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (n, 4, 84, 84), generator=generator, dtype=torch.uint8)
-
-
-# --- the policy against SB3's own ---
-
-
-@pytest.fixture(scope="module")
-def both() -> tuple[FastCnnPolicy, ActorCriticCnnPolicy]:
-    """Our policy and SB3's own, with the same weights."""
-    fast = a_policy()
-    stock = ActorCriticCnnPolicy(observation_space(), ACTIONS, lambda _: 1e-3)
-    stock.load_state_dict(fast.state_dict())
-    return fast, stock
-
-
-def log_probabilities(policy: ActorCriticCnnPolicy, obs: Tensor) -> Tensor:
-    """Return the log-probabilities (B, A) of what the policy would do."""
-    distribution = policy.get_distribution(obs).distribution
-    assert isinstance(distribution, Categorical)
-    return distribution.logits
-
-
-def same(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_the_policy_begins_as_sb3s_own():
-    torch.manual_seed(0)
-    kwargs = policy_kwargs(WIDTHS["nature"], torch.float32)
-    fast = FastCnnPolicy(observation_space(), ACTIONS, lambda _: 1e-3, **kwargs).state_dict()
-    torch.manual_seed(0)
-    stock = ActorCriticCnnPolicy(observation_space(), ACTIONS, lambda _: 1e-3).state_dict()
-    assert fast.keys() == stock.keys()
-    assert all(torch.equal(fast[name], stock[name]) for name in stock)
-
-
-def test_forward_equals_sb3s_own(both):
-    fast, stock = (policy(random_obs(), deterministic=True) for policy in both)
-    assert torch.equal(fast[0], stock[0])
-    same(fast[1], stock[1])
-    same(fast[2], stock[2])
-
-
-def test_evaluated_actions_and_their_gradients_equal_sb3s_own(both):
-    actions = torch.arange(5) % N_ACTIONS
-    gradients = []
-    for policy in both:
-        values, log_prob, entropy = policy.evaluate_actions(random_obs(), actions)
-        loss = values.mean() + log_prob.mean() + entropy.mean()
-        gradients.append((loss, *torch.autograd.grad(loss, list(policy.parameters()))))
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_values_equal_sb3s_own(both):
-    fast, stock = (policy.predict_values(random_obs()) for policy in both)
-    assert fast.shape == (5, 1)
-    same(fast, stock)
-
-
-def test_distributions_equal_sb3s_own(both):
-    fast, stock = (log_probabilities(policy, random_obs()) for policy in both)
-    assert fast.std() > 0.1
-    same(fast, stock)
-
-
-def test_bfloat16_stays_near_sb3s_own(both):
-    coarse = a_policy(dtype=torch.bfloat16)
-    coarse.load_state_dict(both[1].state_dict())
-    ours, theirs = (log_probabilities(p, random_obs()).exp() for p in (coarse, both[1]))
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=0.05)
-
-
 # --- the environment adapter ---
+
+PACKED = (21, 21, 64)
 
 
 def test_actions_reach_the_games_and_steps_come_back():
     envs = FakeEnvs()
     adapter = AtariVecEnv(envs)
-    np.testing.assert_array_equal(adapter.reset(), np.zeros((2, 4, 84, 84)))
+    np.testing.assert_array_equal(adapter.reset(), np.zeros((2, *PACKED)))
     obs, reward, done, _ = adapter.step(np.array([3, 4]))
     assert envs.played == [[3, 4]]
-    np.testing.assert_array_equal(obs, np.full((2, 4, 84, 84), 10))
+    np.testing.assert_array_equal(obs, np.full((2, *PACKED), 10))
     assert reward.tolist() == [1, -1]
     assert done.tolist() == [False, False]
 

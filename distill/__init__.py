@@ -1,0 +1,7 @@
+"""Distil a PPO teacher on an Atari game into a smaller student that plays for itself."""
+
+import os
+
+# OpenMP reads this when torch is loaded, so this package is imported before torch. By default an
+# idle torch thread spins for 3 ms on the core that the emulator needs next.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
