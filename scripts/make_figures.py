@@ -1,13 +1,16 @@
-"""Draw the figures of the README from the CSV files in scripts/results.
+"""Draw the figures of the README from scripts/results and the records of teachers.
 
-    python scripts/make_figures.py                          # results/*.csv -> figures/*.png
+    python scripts/make_figures.py                          # -> scripts/figures/*.png
     python scripts/make_figures.py --collect runs/A runs/B  # first add these runs' curves
 
-What is drawn depends on the CSV files alone.
+What is drawn depends alone on the CSV files and on the .json files beside the teachers.
+`zoo_ppo_curves.csv` has the learning curves of the agents that rl-baselines3-zoo published (MIT),
+from their monitor files: score of the games that ended within 50,000 steps before `steps`.
 """
 
 import argparse
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -17,6 +20,7 @@ from typing import NamedTuple
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,6 +30,8 @@ from distill.tracking import CSV_COLUMNS, read_run
 
 HERE = Path(__file__).resolve().parent
 CURVES, RESULTS = HERE / "results" / "curves.csv", HERE / "results" / "distillation.csv"
+ZOO = HERE / "results" / "zoo_ppo_curves.csv"
+TEACHERS = HERE.parent / "teachers"
 FIGURES = HERE / "figures"
 TAGS = ("rollout/ep_rew_mean", "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
@@ -185,12 +191,88 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     axes.legend(fontsize="small")
 
 
-def draw_curves(points: Sequence[Point]) -> Figure:
-    """Draw a panel a game."""
-    games = list(dict.fromkeys(p.env_id for p in points))
+def panels(games: Sequence[str]) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """Make a figure with a panel a game."""
     figure = Figure(figsize=(5.5 * len(games), 3.6), layout="constrained")
-    for axes, env_id in zip(figure.subplots(1, len(games), squeeze=False)[0], games, strict=True):
+    axes = figure.subplots(1, len(games), squeeze=False)[0]
+    return figure, list(zip(axes, games, strict=True))
+
+
+def draw_curves(points: Sequence[Point]) -> Figure:
+    """Draw a panel for each game that a student has played."""
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher")))
+    for axes, env_id in games:
         draw_game(axes, points, env_id)
+    return figure
+
+
+class Rung(NamedTuple):
+    """A teacher of the ladder and its sampled score, beside the floors."""
+
+    env_id: str
+    steps: int
+    mean: float
+    low: float
+    high: float
+    random: float
+    constant: float
+
+
+def read_rungs(folder: Path) -> list[Rung]:
+    """Read the records of all scored teachers in a folder, by steps."""
+    rungs = []
+    for path in folder.glob("env*.json"):
+        record = json.loads(path.read_text())
+        if "evaluation" in record:
+            sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
+            means = [floors[name]["mean"] for name in ("random", "constant")]
+            score = sampled["mean"], *sampled["ci95"]
+            rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
+    return sorted(rungs, key=lambda rung: rung.steps)
+
+
+def read_zoo(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read the published curves: (steps, mean score) by game."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            point = int(row["steps"]), float(row["score_mean"])
+            found.setdefault(row["env_id"], []).append(point)
+    return found
+
+
+def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """Draw one game's teachers with their intervals, and the floors."""
+    axes.errorbar(
+        [rung.steps for rung in rungs],
+        [rung.mean for rung in rungs],
+        yerr=np.array([[r.mean - r.low, r.high - r.mean] for r in rungs]).T,
+        fmt="o",
+        capsize=3,
+        color="C3",
+        label="teacher kept, 100 games, 95 %",
+    )
+    for style, name in ((":", "random"), ("--", "constant")):
+        value = getattr(rungs[-1], name)
+        axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
+
+
+def draw_ladder(
+    points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
+) -> Figure:
+    """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
+    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
+    for axes, env_id in games:
+        mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
+        for run, seed in dict.fromkeys((p.run, p.seed) for p in mine):
+            axes.plot(*curve(mine, run, TAGS[0]), label=f"while training, seed {seed}")
+        if env_id in zoo:
+            steps, scores = zip(*zoo[env_id], strict=True)
+            axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
+        draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
+        axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
+        axes.set_xlim(left=1e4)
+        axes.legend(fontsize="x-small")
     return figure
 
 
@@ -203,9 +285,11 @@ def main() -> None:
         collect(run_dirs, CURVES)
         collect_results(run_dirs, RESULTS)
     mpl.use("agg")
-    figure = draw_curves(load(CURVES))
-    write_atomically(FIGURES / "curves.png", lambda path: figure.savefig(path, dpi=110))
-    print(f"wrote {FIGURES / 'curves.png'}")
+    points = load(CURVES)
+    ladder = draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
+    for name, figure in (("curves.png", draw_curves(points)), ("ladder.png", ladder)):
+        write_atomically(FIGURES / name, functools.partial(figure.savefig, dpi=110))
+        print(f"wrote {FIGURES / name}")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
     runs = [
         make_run(tmp_path, "a", "plain", {10: 1.0, 20: 4.0}),
         make_run(tmp_path, "b", "curious", {10: 2.0}),
+        make_run(tmp_path, "t", "teacher", {10: 5.0}),  # of another game
     ]
     make_figures.collect(runs, path)
     figure = make_figures.draw_curves(make_figures.load(path))
@@ -85,3 +86,38 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
     (axes,) = figure.axes
     drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert drawn == [[[10, 1.0], [20, 4.0]], [[10, 2.0]]]
+
+
+def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
+    run_dir = make_run(tmp_path, "t", "teacher", {20_000: 1.0, 40_000: 3.0})
+    make_figures.collect([run_dir], tmp_path / "curves.csv")
+    points = make_figures.load(tmp_path / "curves.csv")
+    env_id = points[0].env_id
+    for steps, mean in ((50_000, 8.0), (20_000, 4.0)):
+        floors = {"random": {"mean": -2.0}, "constant": {"mean": 1.5}}
+        sampled = {"mean": mean, "ci95": [mean - 1, mean + 0.5]}
+        record = {
+            "env_id": env_id,
+            "steps": steps,
+            "evaluation": {"sampled": sampled, "floors": floors},
+        }
+        (tmp_path / f"env{steps}.json").write_text(json.dumps(record))
+    (tmp_path / "env1.json").write_text(json.dumps({"env_id": env_id, "steps": 1}))  # unscored
+
+    rungs = make_figures.read_rungs(tmp_path)
+    assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
+    zoo = {env_id: [(50_000, 0.0), (100_000, 7.0)], "Other-v4": [(1, 99.0)]}
+    (axes,) = make_figures.draw_ladder(points, rungs, zoo).axes
+    lines = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
+    assert [[20_000, 1.0], [40_000, 3.0]] in lines
+    assert [[50_000, 0.0], [100_000, 7.0]] in lines
+    assert [[20_000, 4.0], [50_000, 8.0]] in lines
+    assert {line[0][1] for line in lines if line[0][1] == line[-1][1]} == {-2.0, 1.5}
+    (bars,) = [np.asarray(c.get_segments()) for c in axes.collections]
+    np.testing.assert_allclose(bars[:, :, 1], [[3.0, 4.5], [7.0, 8.5]], rtol=1e-9)
+
+
+def test_published_curves_reach_the_scores_they_are_known_for():
+    zoo = make_figures.read_zoo(make_figures.ZOO)
+    assert dict(zoo["PongNoFrameskip-v4"])[3_000_000] > 20
+    assert dict(zoo["BreakoutNoFrameskip-v4"])[2_000_000] > 55
