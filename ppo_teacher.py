@@ -7,20 +7,19 @@ explore. For rl-zoo's Atari preset: `--n_envs 8 --n_steps 128 --n_epochs 4 --lea
 2.5e-4:0 --repeat_probability 0`.
 """
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.checkpoint import load_run
+from distill.checkpoint import reopen
 from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.floors import first_score_note
 from distill.ppo import TeacherCallback, build, learn, restore
 from distill.progress import Interruption, Progress
-from distill.tracking import Tracker, create_run, read_run, time_stamp
+from distill.tracking import Tracker, create_run, time_stamp
 
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow
@@ -59,14 +58,7 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
-    cli.check_alone(cfg, "resume")
-    record = read_run(cfg.resume)
-    saved = cli.from_mapping(
-        TeacherConfig, record["settings"], origin=str(cfg.resume / "config.yaml")
-    )
-    state, warnings = load_run(cfg.resume)
-    for warning in warnings:
-        sys.stderr.write(warning + "\n")
+    saved, record, state = reopen(cfg, cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
 
 

@@ -48,7 +48,7 @@ class Rewarder:
         raw = self._icm.intrinsic_reward(phi[:-1].flatten(0, 1), phi[1:].flatten(0, 1), action)
         bonus = raw.cpu().view(rollout.action.shape)
         bonus = bonus.masked_fill(torch.from_numpy(rollout.game_over), 0.0)
-        if self._cfg.use_uncertainty and self._cfg.uncertainty_target in ("bonus", "both"):
+        if "bonus" in self._cfg.doubts:
             weights = bonus_weights(torch.from_numpy(labels.uncertainty).flatten())
             bonus = bonus * weights.view(bonus.shape)
         self.metrics = {"icm/intrinsic_reward": float(bonus.mean())}

@@ -1,6 +1,7 @@
 """Checkpoints of runs, the last two kept, and files of students; both read without pickle."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from distill.cli import number
+from distill import cli
 from distill.files import write_atomically
 from distill.networks import Student
+from distill.tracking import read_run
 from distill.types import parse_widths
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
+OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
 
 
 def save_run(run_dir: Path, state: dict[str, Any]) -> None:
@@ -75,6 +78,34 @@ def _load(path: Path) -> dict[str, Any]:
         if damaged := archive.testzip():
             raise ValueError(f"wrong checksum of {damaged}")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def reopen(
+    cfg: cli.SettingsT, run_dir: Path
+) -> tuple[cli.SettingsT, dict[str, Any], dict[str, Any]]:
+    """Find the run to resume, and say on standard error which checkpoints were damaged.
+
+    Args:
+        cfg: what was asked for: `resume` alone, and what belongs to the machine.
+        run_dir: the run's folder.
+
+    Returns:
+        The settings that the run was started with, what else its folder records, and the checkpoint
+        to continue from.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is no run, has no checkpoint, or more is asked for.
+    """
+    asked = cli.given(cfg)
+    here = {name: asked.pop(name) for name in OF_THE_MACHINE if name in asked}
+    if others := asked.keys() - {"resume"}:
+        flags = ", ".join(cli.flags(cfg, others))
+        raise ValueError(f"--resume {run_dir} brings its own settings, got {flags} too")
+    record = read_run(run_dir)
+    saved = cli.from_mapping(type(cfg), record["settings"], origin=str(run_dir / "config.yaml"))
+    state, warnings = load_run(run_dir)
+    sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    return cli.replace(saved, **here), record, state
 
 
 def save_student(path: Path, student: Student, metadata: dict[str, str]) -> None:
@@ -150,7 +181,7 @@ def _construct(metadata: dict[str, str], state: dict[str, Tensor], dtype: torch.
     return student
 
 
-_size = number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
+_size = cli.number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
 
 
 def _read(metadata: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:

@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
@@ -226,22 +226,16 @@ def parse_settings(
         parser.error(str(error))
 
 
-def check_alone(cfg: Settings, name: str) -> None:
-    """Refuse other settings beside one that brings its own, as `--resume` does.
-
-    Raises:
-        ValueError: naming the others.
-    """
+def given(cfg: Settings) -> dict[str, Any]:
+    """Return the settings that are not at their defaults."""
     default = type(cfg)()
-    others = [
-        _flag_of(f)
-        for f in fields(cfg)
-        if f.name != name and getattr(cfg, f.name) != getattr(default, f.name)
-    ]
-    if others:
-        raise ValueError(
-            f"--{name} {getattr(cfg, name)} brings its own settings, got {', '.join(others)} too"
-        )
+    values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
+    return {name: value for name, value in values.items() if value != getattr(default, name)}
+
+
+def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
+    """Return how some settings are spelled on the command line, in their one order."""
+    return [_flag_of(f) for f in fields(cfg) if f.name in set(names)]
 
 
 class DivergedError(Exception):

@@ -59,7 +59,8 @@ def _threads() -> Any:
 def _resume() -> Any:
     return option(
         None,
-        "run folder to continue from its last checkpoint, with the settings it was started with",
+        "run folder to continue from its last checkpoint, with the settings it was started with;"
+        " --device and --n_threads may differ",
         Path,
     )
 
@@ -219,6 +220,14 @@ class DistillConfig:
     def use_reward(self) -> bool:
         """Whether any reward counts, so that the policy terms and the value head exist."""
         return self.use_bonus or not self.c_ext.is_zero
+
+    @property
+    def doubts(self) -> frozenset[str]:
+        """What the teacher's uncertainty weights: the divergence, the bonus, both or neither."""
+        if not self.use_uncertainty:
+            return frozenset()
+        both = self.uncertainty_target == "both"
+        return frozenset(("distill", "bonus") if both else (self.uncertainty_target,))
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""

@@ -94,7 +94,7 @@ def _encode(student: Student, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _distill_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
-    if cfg.use_uncertainty and cfg.uncertainty_target in ("distill", "both"):
+    if "distill" in cfg.doubts:
         return distill_weights(batch.uncertainty)
     return 1.0
 

@@ -16,7 +16,7 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 import torch
 
 from distill import cli, losses
-from distill.checkpoint import load_run, save_run
+from distill.checkpoint import reopen, save_run
 from distill.config import BEST_ENV, DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
@@ -28,7 +28,7 @@ from distill.progress import Interruption, Progress
 from distill.provenance import ROOT, provenance
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
 from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
-from distill.tracking import Tracker, create_run, read_run, time_stamp
+from distill.tracking import Tracker, create_run, time_stamp
 from distill.training import Distillation, Hooks, check_saveable, train_student
 from distill.types import Batch
 from distill.uncertainty import Uncertainty
@@ -127,12 +127,7 @@ def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
         fixed = cli.replace(cfg, teacher_chkpt=setting.teacher_path, env=setting.env_id)
         create_run(run_dir, fixed)
         return setting._replace(cfg=fixed), run_dir, None
-    cli.check_alone(cfg, "resume")
-    record = read_run(cfg.resume)
-    origin = str(cfg.resume / "config.yaml")
-    saved = cli.from_mapping(DistillConfig, record["settings"], origin=origin)
-    state, warnings = load_run(cfg.resume)
-    sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    saved, _, state = reopen(cfg, cfg.resume)
     return prepare(saved), cfg.resume, state
 
 

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from distill import checkpoint as module
-from distill.checkpoint import NAMES, load_run, save_run
+from distill.checkpoint import NAMES, load_run, reopen, save_run
+from distill.config import TeacherConfig
+from distill.tracking import create_run
 
 ROOT = Path(__file__).parent.parent
 NEWEST, PREVIOUS = NAMES
@@ -200,3 +202,41 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="cannot write"):
         save_run(tmp_path / "run", {"steps": 3})
+
+
+# --- a run to be resumed ---
+
+
+@pytest.fixture
+def begun(tmp_path) -> Path:
+    """A teacher's run with settings of its own and a checkpoint."""
+    folder = tmp_path / "begun"
+    create_run(folder, TeacherConfig(total_steps=500, seed=4, n_threads=1))
+    save_run(folder, {"steps": 5})
+    return folder
+
+
+def test_a_run_is_reopened_with_the_settings_it_was_started_with(begun):
+    cfg, record, state = reopen(TeacherConfig(resume=begun), begun)
+    assert cfg == TeacherConfig(total_steps=500, seed=4, n_threads=1)
+    assert state == {"steps": 5}
+    assert record["settings"]["seed"] == "4"  # as YAML has it
+
+
+def test_a_run_may_be_resumed_with_the_threads_and_device_of_another_machine(begun):
+    asked = TeacherConfig(resume=begun, n_threads=3, device="cpu")
+    cfg, *_ = reopen(asked, begun)
+    assert cfg == TeacherConfig(total_steps=500, seed=4, n_threads=3, device="cpu")
+
+
+def test_other_settings_beside_a_run_to_resume_are_refused_by_the_names_of_their_flags(begun):
+    asked = TeacherConfig(total_steps=7, resume=begun, seed=3, n_threads=2)
+    with pytest.raises(ValueError, match=r"brings its own settings, got total_steps, --seed too"):
+        reopen(asked, begun)
+
+
+def test_reopening_says_which_checkpoint_was_damaged(begun, capsys):
+    save_run(begun, {"steps": 6})
+    (begun / NEWEST).write_bytes(b"PK\x03\x04")
+    assert reopen(TeacherConfig(resume=begun), begun)[2] == {"steps": 5}
+    assert "is damaged" in capsys.readouterr().err

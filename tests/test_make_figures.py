@@ -7,6 +7,7 @@ from pathlib import Path
 import make_figures
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from distill.config import DistillConfig, TeacherConfig
@@ -113,7 +114,9 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     assert [[50_000, 0.0], [100_000, 7.0]] in lines
     assert [[20_000, 4.0], [50_000, 8.0]] in lines
     assert {line[0][1] for line in lines if line[0][1] == line[-1][1]} == {-2.0, 1.5}
-    (bars,) = [np.asarray(c.get_segments()) for c in axes.collections]
+    (bars,) = axes.collections
+    assert isinstance(bars, LineCollection)
+    bars = np.asarray(bars.get_segments())
     np.testing.assert_allclose(bars[:, :, 1], [[3.0, 4.5], [7.0, 8.5]], rtol=1e-9)
 
 
