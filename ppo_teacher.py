@@ -78,11 +78,11 @@ def main() -> None:
         Interruption() as interruption,
     ):
         progress = Progress(cfg.total_steps, done=done)
-        callback = TeacherCallback(cfg, run_dir, started, progress, interruption)
+        callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
         n_steps = cfg.total_steps - done
-        learn(model, n_steps, callback, tracker, log_interval=log_interval, fresh=state is None)
+        learn(model, n_steps, callback, log_interval=log_interval, fresh=state is None)
         progress.close()
     print("done; score it with: python eval_teacher.py")
     print(f"curves: tensorboard --logdir {run_dir.parent}")

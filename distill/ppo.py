@@ -32,8 +32,11 @@ PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of wha
 
 
 def ladder(total_steps: int) -> list[int]:
-    """Return the steps at which a teacher is kept: 1, 2, 5 times powers of ten, and the end."""
-    marks = [m * 10**k for k in range(4, 13) for m in (1, 2, 5)]
+    """Return the steps at which a teacher is kept: about six a power of ten, and the end.
+
+    On Pong a policy goes from hopeless to good within half a power of ten.
+    """
+    marks = [m * 10 ** (k - 1) for k in range(4, 13) for m in (10, 15, 20, 30, 50, 70)]
     return [*(mark for mark in marks if mark < total_steps), total_steps]
 
 
@@ -75,20 +78,13 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
 
 
 def learn(
-    model: PPO,
-    n_steps: int,
-    callback: BaseCallback,
-    tracker: Tracker,
-    *,
-    log_interval: int,
-    fresh: bool,
+    model: PPO, n_steps: int, callback: BaseCallback, *, log_interval: int, fresh: bool
 ) -> None:
     """Train for `n_steps` more steps; `fresh` starts the counters at 0.
 
     Raises:
         DivergedError: if a loss or the policy's answer is not finite.
     """
-    model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(tracker)]))
     try:
         model.learn(n_steps, callback, log_interval=log_interval, reset_num_timesteps=fresh)
     except RuntimeError as error:  # torch.multinomial refuses NaN so
@@ -132,7 +128,7 @@ def keep_teacher(
         cfg: the run's settings.
         started: when the run began; all of its teachers carry this date.
         mark: the ladder's round number, which names the file; the .json has the exact steps.
-        origin: commit, versions and machine of the process that trained it.
+        origin: commit, versions and machine of the process that trained it, and how long it took.
     """
     name = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}_n_iters{mark}.zip"
     path = cfg.teachers_dir / name
@@ -184,12 +180,16 @@ class TeacherCallback(BaseCallback):
         started: datetime,
         progress: Progress,
         interruption: Interruption,
+        tracker: Tracker,
     ) -> None:
         super().__init__()
         self._cfg, self._run_dir, self._started = cfg, run_dir, started
-        self._progress, self._interruption = progress, interruption
+        self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
         self._origin = provenance()
+
+    def _init_callback(self) -> None:
+        self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
 
     def _on_training_start(self) -> None:
         assert self._cfg.total_steps is not None
@@ -249,4 +249,5 @@ class TeacherCallback(BaseCallback):
 
     def _keep_due_teachers(self) -> None:
         while self._marks and self.num_timesteps >= self._marks[0]:
-            keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), self._origin)
+            origin = {"wall_seconds": round(self._tracker.wall_seconds)} | self._origin
+            keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), origin)
