@@ -101,7 +101,11 @@ class TeacherConfig:
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
-    w_entropy: float = option(0.01, "weight of the entropy bonus", nonnegative)
+    w_entropy: LinearSchedule = option(
+        LinearSchedule(0.01, 0.01),
+        "weight of the entropy bonus, START[:END[:FRACTION]]",
+        LinearSchedule.parse,
+    )
     max_grad_norm: float = option(0.5, "gradients are clipped to this norm", positive)
     repeat_probability: float = option(
         0.8, "probability at first that a game's last action is played again, to explore", fraction

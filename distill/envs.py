@@ -22,6 +22,7 @@ EVALUATION_SEEDS = (
     2**30
 )  # evaluation's games are seeded from here on, training's below: they never meet
 NOOP_MAX = 30
+STAGGER_STEPS = 2_048  # about a game of Freeway, whose games all last as long
 
 gymnasium.register_envs(ale_py)
 
@@ -59,7 +60,12 @@ def sticky_probability(env_id: str) -> float:
 
 
 class AtariEnvs:
-    """N games of one id; implements the Envs protocol."""
+    """N games of one id; implements the Envs protocol.
+
+    In training the first games are cut, as by a time limit, at N ages spread evenly over
+    `STAGGER_STEPS`. Otherwise games of one length would all be at the same moment, with the same
+    cars on the road, forever: a batch would hold one moment N times. A cut game has no score.
+    """
 
     def __init__(self, emulator: AtariVectorEnv, *, seed: int, training: bool) -> None:
         self.n_envs: int = emulator.num_envs
@@ -75,35 +81,44 @@ class AtariEnvs:
         self._score = np.zeros(self.n_envs)
         self._length = np.zeros(self.n_envs, np.int64)
         self._must_fire = np.zeros(self.n_envs, bool)
+        spread = STAGGER_STEPS * np.arange(self.n_envs) // self.n_envs
+        self._cut_at = spread if self._training else np.zeros(self.n_envs, np.int64)  # 0: never
         return obs
 
     def step(self, actions: IntArray) -> Step:
         """Play `actions` (N,); FIRE where a life was just lost and the game waits."""
         action = np.where(self._must_fire, 1, actions)
         obs, reward, terminated, truncated, info = self._emulator.step(action)
-        game_over = terminated | truncated
+        self._score += reward
+        self._length += 1
+        ended = terminated | truncated
+        cut = (self._length == self._cut_at) & ~ended
+        final_obs = info["final_obs"] if ended.any() else obs
+        if cut.any():
+            final_obs = np.where(cut[:, None, None, None], obs, final_obs)
+            obs, info = self._emulator.reset(options={"reset_mask": cut})
+        game_over = ended | cut
         # `lives` already describes the next game where one ended, so compare only where none did.
         lost_life = (info["lives"] < self._lives) & ~game_over
         self._lives = np.asarray(info["lives"])
         self._must_fire = lost_life & self._needs_fire
-        self._score += reward
-        self._length += 1
         return Step(
             obs=obs,
             action=action,
             reward=(np.sign(reward) if self._training else reward).astype(np.float32),
             done=game_over | lost_life if self._training else game_over,
             game_over=game_over,
-            truncated=truncated,
-            final_obs=info["final_obs"] if game_over.any() else None,
-            games=self._finish(game_over),
+            truncated=truncated | cut,
+            final_obs=final_obs if game_over.any() else None,
+            games=self._finish(ended, cut),
         )
 
-    def _finish(self, game_over: np.ndarray) -> list[Game]:
-        ended = np.flatnonzero(game_over)
-        games = [Game(int(i), float(self._score[i]), int(self._length[i])) for i in ended]
-        self._score[ended] = 0
-        self._length[ended] = 0
+    def _finish(self, ended: np.ndarray, cut: np.ndarray) -> list[Game]:
+        whole = np.flatnonzero(ended)
+        games = [Game(int(i), float(self._score[i]), int(self._length[i])) for i in whole]
+        over = ended | cut
+        for counter in (self._score, self._length, self._cut_at):
+            counter[over] = 0
         return games
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         gamma=cfg.gamma,
         gae_lambda=cfg.gae_lambda,
         vf_coef=cfg.w_value,
-        ent_coef=cfg.w_entropy,
+        ent_coef=cfg.w_entropy.start,
         max_grad_norm=cfg.max_grad_norm,
         rollout_buffer_class=FastRolloutBuffer,
         policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
@@ -242,6 +242,9 @@ class TeacherCallback(BaseCallback):
         falling = LinearSchedule(self._cfg.repeat_probability, 0.0)
         probability = falling(self.num_timesteps / self._cfg.repeat_steps)
         self.model.policy.repeat_probability = probability
+        assert isinstance(self.model, PPO)
+        assert self._cfg.total_steps is not None
+        self.model.ent_coef = self._cfg.w_entropy(self.num_timesteps / self._cfg.total_steps)
         self.logger.record("train/repeat_probability", probability)
 
     def _save(self) -> None:

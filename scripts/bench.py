@@ -242,7 +242,7 @@ def build_stock_ppo(cfg: TeacherConfig, device: torch.device) -> PPO:
         gamma=cfg.gamma,
         gae_lambda=cfg.gae_lambda,
         vf_coef=cfg.w_value,
-        ent_coef=cfg.w_entropy,
+        ent_coef=cfg.w_entropy.start,
         max_grad_norm=cfg.max_grad_norm,
         seed=cfg.seed,
         device=device,

@@ -443,3 +443,74 @@ def test_building_games_leaves_the_class_as_it_was():
     assert envs._emulator.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     AtariVectorEnv("pong", 1, autoreset_mode=AutoresetMode.NEXT_STEP)
     assert envs._emulator.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+
+
+# --- games of one length are kept apart ---
+
+
+@pytest.fixture(scope="module")
+def staggered() -> list[Step]:
+    """Four games of Freeway in training, the first of each cut but one's, for 130 steps."""
+    envs = make_atari("FreewayNoFrameskip-v0", 4, seed=0, training=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.envs.STAGGER_STEPS", 160)
+        steps = list(play(envs, random_policy(), 130))
+    envs.close()
+    return steps
+
+
+@pytest.fixture(scope="module")
+def uncut() -> list[Step]:
+    envs = make_atari("FreewayNoFrameskip-v0", 4, seed=0, training=True)
+    steps = list(play(envs, random_policy(), 130))
+    envs.close()
+    return steps
+
+
+def test_first_games_are_cut_at_ages_spread_evenly_and_only_once(staggered):
+    cuts = [(t + 1, i) for t, step in enumerate(staggered) for i in np.flatnonzero(step.game_over)]
+    assert cuts == [(40, 1), (80, 2), (120, 3)]
+    for step in staggered:
+        np.testing.assert_array_equal(step.truncated, step.game_over)
+        np.testing.assert_array_equal(step.done, step.game_over)
+        assert not step.games
+
+
+def test_a_cut_shows_what_the_game_came_to_and_leaves_the_others_as_they_were(staggered, uncut):
+    for t, i in ((40, 1), (80, 2), (120, 3)):
+        cut, same = staggered[t - 1], uncut[t - 1]
+        assert cut.final_obs is not None
+        np.testing.assert_array_equal(cut.final_obs[i], same.obs[i])
+        assert not np.array_equal(cut.obs[i], same.obs[i])
+        assert (cut.obs[i, :3] == 0).all()  # a game's first stack
+    for step, same in zip(staggered, uncut, strict=True):
+        np.testing.assert_array_equal(step.obs[0], same.obs[0])
+    for step, same in zip(staggered[:119], uncut[:119], strict=True):
+        np.testing.assert_array_equal(step.obs[3], same.obs[3])
+
+
+def test_after_a_cut_score_and_length_are_of_the_next_game_alone():
+    envs = make_atari("BreakoutNoFrameskip-v4", 2, seed=0, training=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.envs.STAGGER_STEPS", 60)
+        steps = play_games(envs, random_policy(), 12)
+    rewards = np.array([step.reward for step in steps])
+    overs = np.array([step.game_over for step in steps])
+    (cut_at,) = [t for t, step in enumerate(steps) if step.truncated.any()]
+    assert cut_at + 1 == 30
+    for env in range(2):
+        ends = [-1, *np.flatnonzero(overs[:, env])]
+        games = [game for step in steps for game in step.games if game.env == env]
+        spans = list(itertools.pairwise(ends))[1 if env == 1 else 0 :]
+        assert [game.length_steps for game in games] == [b - a for a, b in spans]
+        # Random play hits bricks of the lowest two rows alone, a point each.
+        assert [game.score for game in games] == [
+            rewards[a + 1 : b + 1, env].sum() for a, b in spans
+        ]
+
+
+def test_no_game_is_cut_in_evaluation():
+    envs = make_atari("FreewayNoFrameskip-v0", 2, seed=0, training=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.envs.STAGGER_STEPS", 40)
+        assert not any(step.game_over.any() for step in play(envs, random_policy(), 60))
