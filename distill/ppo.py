@@ -24,9 +24,10 @@ from distill.fast_policy import N_STACK, FastCnnPolicy, FastRolloutBuffer, polic
 from distill.files import write_atomically, write_text
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
+from distill.results import without_places
 from distill.sb3 import AtariVecEnv, export_zip
 from distill.schedules import Every, LinearSchedule
-from distill.tracking import TAGS, Tracker
+from distill.tracking import TAGS, Tracker, read_run
 
 PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
 
@@ -128,7 +129,7 @@ def keep_teacher(
         cfg: the run's settings.
         started: when the run began; all of its teachers carry this date.
         mark: the ladder's round number, which names the file; the .json has the exact steps.
-        origin: commit, versions and machine of the process that trained it, and how long it took.
+        origin: command, time taken, and commit, versions and machine of the process.
     """
     name = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}_n_iters{mark}.zip"
     path = cfg.teachers_dir / name
@@ -186,7 +187,8 @@ class TeacherCallback(BaseCallback):
         self._cfg, self._run_dir, self._started = cfg, run_dir, started
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
-        self._origin = provenance()
+        words = without_places(list(map(str, read_run(run_dir)["argv"])))
+        self._origin = {"command": " ".join(["python ppo_teacher.py", *words])} | provenance()
 
     def _init_callback(self) -> None:
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
@@ -252,5 +254,5 @@ class TeacherCallback(BaseCallback):
 
     def _keep_due_teachers(self) -> None:
         while self._marks and self.num_timesteps >= self._marks[0]:
-            origin = {"wall_seconds": round(self._tracker.wall_seconds)} | self._origin
+            origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
             keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), origin)

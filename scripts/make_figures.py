@@ -3,19 +3,18 @@
     python scripts/make_figures.py                          # -> scripts/figures/*.png
     python scripts/make_figures.py --collect runs/A runs/B  # first add these runs' curves
 
-What is drawn depends alone on the CSV files and on the .json files beside the teachers.
-`zoo_ppo_curves.csv` has the learning curves of the agents that rl-baselines3-zoo published (MIT),
-from their monitor files: score of the games that ended within 50,000 steps before `steps`.
+What is drawn depends alone on the CSV files and on the .json files beside the teachers, and so does
+the table of teachers/README.md, which is written too. `zoo_ppo_curves.csv` has the learning curves
+of the agents that rl-baselines3-zoo published (MIT), from their monitor files: score of the games
+that ended within 50,000 steps before `steps`.
 """
 
 import argparse
-import csv
 import functools
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
@@ -26,147 +25,23 @@ from matplotlib.figure import Figure
 
 from distill import cli
 from distill.files import write_atomically, write_text
-from distill.tracking import CSV_COLUMNS, read_run
+from distill.results import (
+    TEACHER_CURVE,
+    Point,
+    Rung,
+    collect,
+    collect_results,
+    read_points,
+    read_rungs,
+    read_zoo,
+)
 
 HERE = Path(__file__).resolve().parent
 CURVES, RESULTS = HERE / "results" / "curves.csv", HERE / "results" / "distillation.csv"
 ZOO = HERE / "results" / "zoo_ppo_curves.csv"
 TEACHERS = HERE.parent / "teachers"
 FIGURES = HERE / "figures"
-TAGS = ("rollout/ep_rew_mean", "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
-
-
-class Point(NamedTuple):
-    """One value of one run's curve, with where it came from."""
-
-    run: str
-    kind: str  # teacher, plain or curious
-    env_id: str
-    seed: int
-    commit: str
-    machine: str
-    command: str
-    step: int
-    tag: str
-    value: float
-
-
-def read_curve(run_dir: Path) -> list[Point]:
-    """Read the curves of a run folder.
-
-    Raises:
-        FileNotFoundError: if it is not a run.
-    """
-    record = read_run(run_dir)
-    settings = record["settings"]
-    kind = "teacher" if "student" not in settings else "plain"
-    if settings.get("use_curiosity"):
-        kind = "curious"
-    origin = (run_dir.name, kind, settings["env"], int(settings["seed"]), str(record["commit"]))
-    command = " ".join(_without_places(list(map(str, record["argv"]))))
-    with (run_dir / "metrics.csv").open(newline="") as file:
-        rows = csv.DictReader(file, CSV_COLUMNS)
-        return [
-            Point(
-                *origin,
-                record["machine"],
-                command,
-                int(row["step"]),
-                row["tag"],
-                float(row["value"]),
-            )
-            for row in rows
-            if row["tag"] in TAGS
-        ]
-
-
-def _without_places(argv: list[str]) -> list[str]:
-    """Drop where things lay on one machine from a command line."""
-    places = ("--run_dir", "--teachers_dir", "--n_threads")
-    kept = [
-        word
-        for before, word in zip(["", *argv], argv, strict=False)
-        if word not in places and before not in places
-    ]
-    return [Path(word).name if Path(word).is_absolute() else word for word in kept]
-
-
-def collect(run_dirs: Sequence[Path], path: Path) -> None:
-    """Add the curves of runs to a CSV file; those of a run that is in it already are replaced."""
-    names = {run_dir.name for run_dir in run_dirs}
-    kept = [point for point in load(path) if point.run not in names] if path.exists() else []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Point._fields)
-    writer.writerows([*kept, *(point for run_dir in run_dirs for point in read_curve(run_dir))])
-    write_text(path, text.getvalue())
-
-
-def load(path: Path) -> list[Point]:
-    """Read what `collect` wrote."""
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return [
-            Point(
-                **{
-                    **row,
-                    "seed": int(row["seed"]),
-                    "step": int(row["step"]),
-                    "value": float(row["value"]),
-                }
-            )
-            for row in rows
-        ]
-
-
-def read_result(run_dir: Path) -> dict[str, object] | None:
-    """Return a finished distillation as one row; None for any other run."""
-    path = run_dir / "result.json"
-    if not path.is_file():
-        return None
-    found = json.loads(path.read_text())
-    low, high = found["student_score"]["sampled"]["ci95"]
-    origin = read_curve(run_dir)[0]
-    return {
-        "run": run_dir.name,
-        "env_id": found["env_id"],
-        "student": found["student"],
-        "kind": origin.kind,
-        "seed": origin.seed,
-        "teacher_mean": round(found["teacher_score"]["sampled"]["mean"], 3),
-        "student_mean": round(found["student_score"]["sampled"]["mean"], 3),
-        "student_low": round(low, 3),
-        "student_high": round(high, 3),
-        "games": found["student_score"]["sampled"]["n_games"],
-        "greedy_mean": round(found["student_score"]["greedy"]["mean"], 3),
-        "score_share": round(found["score_share"], 4),
-        "kl": round(found["kl"], 5),
-        "agreement": round(found["agreement"], 4),
-        "steps": found["steps"],
-        "updates": found["updates"],
-        "train_seconds": round(found["train_seconds"], 1),
-        "commit": found["commit"],
-        "machine": found["machine"],
-        "command": origin.command,
-    }
-
-
-def collect_results(run_dirs: Sequence[Path], path: Path) -> None:
-    """Add the results of runs to a CSV file, a row each; a run that is in it is replaced."""
-    rows = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = {row["run"]: row for row in csv.DictReader(file)}
-    found = [row for run_dir in run_dirs if (row := read_result(run_dir)) is not None]
-    rows |= {str(row["run"]): row for row in found}
-    if not rows:
-        return
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(next(iter(rows.values()))), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_text(path, text.getvalue())
 
 
 def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
@@ -179,7 +54,7 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     """Draw score against steps for one game: teacher, students, and the floor beneath them."""
     mine = [p for p in points if p.env_id == env_id]
     for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
-        tag = "rollout/ep_rew_mean" if kind == "teacher" else "eval/mean_reward"
+        tag = TEACHER_CURVE if kind == "teacher" else "eval/mean_reward"
         axes.plot(
             *curve(mine, run, tag), label=LABELS[kind], marker="" if kind == "teacher" else "."
         )
@@ -206,41 +81,6 @@ def draw_curves(points: Sequence[Point]) -> Figure:
     return figure
 
 
-class Rung(NamedTuple):
-    """A teacher of the ladder and its sampled score, beside the floors."""
-
-    env_id: str
-    steps: int
-    mean: float
-    low: float
-    high: float
-    random: float
-    constant: float
-
-
-def read_rungs(folder: Path) -> list[Rung]:
-    """Read the records of all scored teachers in a folder, by steps."""
-    rungs = []
-    for path in folder.glob("env*.json"):
-        record = json.loads(path.read_text())
-        if "evaluation" in record:
-            sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
-            means = [floors[name]["mean"] for name in ("random", "constant")]
-            score = sampled["mean"], *sampled["ci95"]
-            rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
-    return sorted(rungs, key=lambda rung: rung.steps)
-
-
-def read_zoo(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Read the published curves: (steps, mean score) by game."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            point = int(row["steps"]), float(row["score_mean"])
-            found.setdefault(row["env_id"], []).append(point)
-    return found
-
-
 def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
     """Draw one game's teachers with their intervals, and the floors."""
     axes.errorbar(
@@ -265,7 +105,7 @@ def draw_ladder(
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         for run, seed in dict.fromkeys((p.run, p.seed) for p in mine):
-            axes.plot(*curve(mine, run, TAGS[0]), label=f"while training, seed {seed}")
+            axes.plot(*curve(mine, run, TEACHER_CURVE), label=f"while training, seed {seed}")
         if env_id in zoo:
             steps, scores = zip(*zoo[env_id], strict=True)
             axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
@@ -274,6 +114,35 @@ def draw_ladder(
         axes.set_xlim(left=1e4)
         axes.legend(fontsize="x-small")
     return figure
+
+
+def score_text(score: dict[str, Any]) -> str:
+    """Write a score as mean, 95 % interval and number of distinct returns, two cells."""
+    low, high = score["ci95"]
+    return f"{score['mean']:.2f} ({low:.2f} to {high:.2f}) | {score['n_unique']}"
+
+
+def teachers_table(folder: Path) -> str:
+    """Lay out the records of all scored teachers: scores, and how each was made."""
+    columns = ["teacher", "grade", "steps", "sampled: mean (95 %)", "unique"]
+    columns += ["greedy: mean (95 %)", "unique", "wall-clock", "commit"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    records = {path.stem: json.loads(path.read_text()) for path in folder.glob("env*.json")}
+    for name, record in sorted(records.items(), key=lambda item: (item[0][:8], item[1]["steps"])):
+        evaluation = record["evaluation"]
+        cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
+        cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
+        cells += [f"{record['wall_seconds'] / 60:,.0f} min", record["commit"][:7]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """Put a table in the place of the one that a page has, or of its placeholder."""
+    lines = text.splitlines()
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("| teacher |")]
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    return "\n".join([*lines[:start], table, *lines[end:]]) + "\n"
 
 
 def main() -> None:
@@ -285,11 +154,14 @@ def main() -> None:
         collect(run_dirs, CURVES)
         collect_results(run_dirs, RESULTS)
     mpl.use("agg")
-    points = load(CURVES)
+    points = read_points(CURVES)
     ladder = draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
     for name, figure in (("curves.png", draw_curves(points)), ("ladder.png", ladder)):
         write_atomically(FIGURES / name, functools.partial(figure.savefig, dpi=110))
         print(f"wrote {FIGURES / name}")
+    page = TEACHERS / "README.md"
+    write_text(page, with_table(page.read_text(), teachers_table(TEACHERS)))
+    print(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types config schedules losses cli device files provenance progress",
     "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
-    " acting fast_policy",
+    " acting fast_policy results",
     "checkpoint labels advantages objective scoring run_state metrics",
     "training ppo",
 )

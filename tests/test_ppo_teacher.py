@@ -36,6 +36,7 @@ ENV = "PongNoFrameskip-v4"
 SMALL = (
     f"--env {ENV} --network 0.1pct --n_envs 2 --n_steps 64 --batch_size 128 --n_epochs 1".split()
 )
+EXTRA = ["--seed", "3", "--repeat_steps", "1280"]
 ROLLOUT_STEPS = 2 * 64
 LONG = "3000"
 
@@ -102,7 +103,7 @@ def test_the_ladder_reaches_the_longest_run():
 def finished(tmp_path_factory) -> Path:
     """A folder in which `python ppo_teacher.py 2500` has run to its end: two games and a bit."""
     folder = tmp_path_factory.mktemp("finished")
-    argv = ["2.5e3", *SMALL, "--seed", "3", "--repeat_steps", "1280"]
+    argv = ["2.5e3", *SMALL, *EXTRA]
     done = subprocess.run(command(*argv), cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout)
@@ -174,6 +175,7 @@ def test_the_teachers_record_tells_how_it_was_made(finished):
     assert -21 <= record["training_score"] < -10
     assert {"commit", "dirty", "versions", "machine"} <= set(record)
     assert 1 <= record["wall_seconds"] < 600
+    assert record["command"] == " ".join(["python ppo_teacher.py 2.5e3", *SMALL, *EXTRA])
 
 
 def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
