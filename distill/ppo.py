@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from distill.provenance import provenance
 from distill.results import without_places
 from distill.sb3 import AtariVecEnv, export_zip
 from distill.schedules import Every, LinearSchedule
+from distill.teacher import read_record
 from distill.tracking import TAGS, Tracker, read_run
 
 PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
@@ -119,6 +120,19 @@ def restore(model: PPO, state: dict[str, Any]) -> None:
     model.ep_success_buffer = deque(maxlen=100)
 
 
+def name_prefix(cfg: TeacherConfig, started: datetime, run: str) -> str:
+    """Return how a run's teachers are called: after game and start, `env{ENV}_{DATE}-{TIME}`.
+
+    A second later where another run has the name already: two may start at once.
+    """
+    while True:
+        prefix = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
+        namesakes = cfg.teachers_dir.glob(f"{prefix}_*.zip")
+        if all(read_record(path).get("run") == run for path in namesakes):
+            return prefix
+        started += timedelta(seconds=1)
+
+
 def keep_teacher(
     model: BaseAlgorithm, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]
 ) -> Path:
@@ -129,10 +143,9 @@ def keep_teacher(
         cfg: the run's settings.
         started: when the run began; all of its teachers carry this date.
         mark: the ladder's round number, which names the file; the .json has the exact steps.
-        origin: command, time taken, and commit, versions and machine of the process.
+        origin: run, command, time taken, and commit, versions and machine of the process.
     """
-    name = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}_n_iters{mark}.zip"
-    path = cfg.teachers_dir / name
+    path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"
     games = [game["r"] for game in model.ep_info_buffer or ()]
     record = {
         "env_id": cfg.env,
@@ -188,7 +201,8 @@ class TeacherCallback(BaseCallback):
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
         words = without_places(list(map(str, read_run(run_dir)["argv"])))
-        self._origin = {"command": " ".join(["python ppo_teacher.py", *words])} | provenance()
+        command = " ".join(["python ppo_teacher.py", *words])
+        self._origin = {"run": run_dir.name, "command": command} | provenance()
 
     def _init_callback(self) -> None:
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))

@@ -124,7 +124,7 @@ def best_teacher(folder: Path, env_id: str) -> Path:
 
 def env_id_of(path: Path) -> str | None:
     """Return the game a teacher was trained on, from the .json beside it, else from its name."""
-    record = _read_record(path)
+    record = read_record(path)
     if isinstance(record.get("env_id"), str):
         return record["env_id"]
     match = _NAME.fullmatch(path.name)
@@ -148,13 +148,13 @@ def _age(path: Path) -> tuple[str, str, int]:
 
 def _sampled_score(path: Path) -> float:
     try:
-        mean = float(_read_record(path)["evaluation"]["sampled"]["mean"])
+        mean = float(read_record(path)["evaluation"]["sampled"]["mean"])
     except (KeyError, TypeError, ValueError):
         return -math.inf
     return mean if math.isfinite(mean) else -math.inf
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     """Return the .json beside a zip, an empty dict if there is none that can be read."""
     try:
         record = json.loads(path.with_suffix(".json").read_text())

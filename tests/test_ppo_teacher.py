@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,28 @@ def test_the_teachers_record_tells_how_it_was_made(finished):
     assert {"commit", "dirty", "versions", "machine"} <= set(record)
     assert 1 <= record["wall_seconds"] < 600
     assert record["command"] == " ".join(["python ppo_teacher.py 2.5e3", *SMALL, *EXTRA])
+
+
+def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
+    cfg = TeacherConfig(env=ENV, network=WIDTHS["0.1pct"], n_envs=2, teachers_dir=tmp_path)
+    model, started = ppo.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    paths = {
+        (run, mark): ppo.keep_teacher(model, cfg, started, mark, {"run": run})
+        for mark in (10, 20)
+        for run in ("a", "b", "c")
+    }
+    stem = f"env{ENV}_2026"
+    assert {(*key, path.name) for key, path in paths.items()} == {
+        ("a", 10, f"{stem}0131-235959_n_iters10.zip"),
+        ("a", 20, f"{stem}0131-235959_n_iters20.zip"),
+        ("b", 10, f"{stem}0201-000000_n_iters10.zip"),
+        ("b", 20, f"{stem}0201-000000_n_iters20.zip"),
+        ("c", 10, f"{stem}0201-000001_n_iters10.zip"),
+        ("c", 20, f"{stem}0201-000001_n_iters20.zip"),
+    }
+    assert all(
+        json.loads(p.with_suffix(".json").read_text())["run"] == r for (r, _), p in paths.items()
+    )
 
 
 def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
