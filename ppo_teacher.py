@@ -4,7 +4,7 @@ The algorithm is SB3's own PPO; the games, the forward pass, checkpoints and cur
 differs from `make_atari_env` + CnnPolicy in: whole games are seeded per emulator, FIRE after a lost
 life is one step of the learner (SB3 hides it), Adam is fused, and at first actions are held to
 explore. For rl-zoo's Atari preset: `--n_envs 8 --n_steps 128 --n_epochs 4 --learning_rate
-2.5e-4:0 --repeat_probability 0`.
+2.5e-4:0 --w_entropy 0.01 --repeat_probability 0`.
 """
 
 from datetime import datetime
@@ -17,7 +17,8 @@ from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.floors import first_score_note
-from distill.ppo import TeacherCallback, build, learn, restore
+from distill.ppo import build, check_networks, go_on, learn, restore
+from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
 from distill.tracking import Tracker, create_run, time_stamp
 
@@ -55,6 +56,7 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
     """
     if cfg.resume is None:
         check_settings(cfg)
+        cfg = check_networks(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
@@ -69,6 +71,7 @@ def main() -> None:
     done = 0 if state is None else state["steps"]
     prepare_process(cfg.n_threads)
     model = build(cfg, first_step=done)
+    go_on(model, cfg, fresh=state is None)
     if state is not None:
         restore(model, state)
     print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 from typing_extensions import override
 
+from distill.kickstart import Kickstart
 from distill.networks import Encoder
 from distill.types import Widths
 
@@ -39,9 +40,11 @@ class FastCnnPolicy(ActorCriticCnnPolicy):
             actions of epsilon-greedy; here any action is held, with its log-probability in the
             present state, so that PPO learns from it as from one drawn now: near to on policy
             while a policy changes little from state to state, and exact at p = 0.
+        kickstart: what stands in for the entropy in PPO's loss, if a teacher is to be kept near.
     """
 
     repeat_probability = 0.0
+    kickstart: Kickstart | None = None
     _last_actions: Tensor | None = None
 
     @override
@@ -73,7 +76,10 @@ class FastCnnPolicy(ActorCriticCnnPolicy):
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return values (B, 1), log-probabilities of `actions` (B,), entropies (B,)."""
         values, log_probs = self._evaluate(obs)
-        return values, _at(log_probs, actions), -(log_probs.exp() * log_probs).sum(dim=1)
+        entropy = -(log_probs.exp() * log_probs).sum(dim=1)
+        if self.kickstart is not None:
+            entropy = self.kickstart.regularizer(entropy, obs, log_probs)
+        return values, _at(log_probs, actions), entropy
 
     @override
     def predict_values(self, obs: Any) -> Tensor:

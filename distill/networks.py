@@ -118,7 +118,7 @@ class Student(nn.Module):
         with_value: bool = False,
     ) -> None:
         super().__init__()
-        self.n_actions = n_actions
+        self.n_actions, self.n_stack, self.widths = n_actions, n_stack, widths
         self.encoder = Encoder(widths, n_stack, dtype)
         self.action_net = nn.Linear(widths.fc, n_actions)
         # Drawn last, so that the other weights are the same with and without it.

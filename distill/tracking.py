@@ -64,6 +64,8 @@ TAGS = {
     "train/loss": "teacher: loss of the last minibatch",
     "train/explained_variance": "teacher: share of the returns' variance that the value explains",
     "train/clip_range": "teacher: PPO's clipping range",
+    "train/entropy_weight": "teacher: weight of the entropy bonus",
+    "train/kickstart_kl": "teacher: KL(--kickstart's teacher || policy), nats",
     "train/repeat_probability": "teacher: probability that a game's last action is played again",
 }
 

@@ -311,10 +311,11 @@ def make_ppo(cfg: TeacherConfig, *, stock: bool = False) -> Part:
 
 def preset_of(cfg: TeacherConfig) -> TeacherConfig:
     """Return the same run with the settings of rl-zoo's Atari preset."""
-    learning_rate = LinearSchedule(2.5e-4, 0.0)
-    return cli.replace(
-        cfg, n_envs=8, n_steps=128, batch_size=256, n_epochs=4, learning_rate=learning_rate
-    )
+    schedules = {
+        "learning_rate": LinearSchedule(2.5e-4, 0.0),
+        "w_entropy": LinearSchedule(0.01, 0.01),
+    }
+    return cli.replace(cfg, n_envs=8, n_steps=128, batch_size=256, n_epochs=4, **schedules)
 
 
 MAKERS: Mapping[str, Callable[[Setting], Part]] = {

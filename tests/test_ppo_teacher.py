@@ -25,9 +25,10 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ppo_teacher
-from distill import cli, ppo
-from distill.checkpoint import NAMES, load_run, save_run
+from distill import cli, ladder, ppo
+from distill.checkpoint import NAMES, load_run, save_run, save_student
 from distill.config import TeacherConfig
+from distill.networks import Student
 from distill.tracking import read_run
 from distill.types import WIDTHS
 
@@ -90,11 +91,11 @@ def shown(run_dir: Path, tag: str) -> list[tuple[int, float]]:
     ],
 )
 def test_teachers_are_kept_six_times_a_power_of_ten_and_at_the_end(total_steps, expected):
-    assert ppo.ladder(total_steps) == expected
+    assert ladder.ladder(total_steps) == expected
 
 
 def test_the_ladder_reaches_the_longest_run():
-    assert ppo.ladder(cli.MAX_STEPS)[-2:] == [7 * cli.MAX_STEPS // 10, cli.MAX_STEPS]
+    assert ladder.ladder(cli.MAX_STEPS)[-2:] == [7 * cli.MAX_STEPS // 10, cli.MAX_STEPS]
 
 
 # --- a whole run ---
@@ -157,6 +158,14 @@ def test_fewer_and_fewer_actions_are_held(finished):
     assert expected[-1] == 0
 
 
+def test_the_entropy_bonus_follows_its_schedule(finished):
+    values = logged(only(finished, "runs/*"), "train/entropy_weight")
+    begun = [ROLLOUT_STEPS * i for i in range(len(values))]  # steps when the rollout began
+    assert [value for _, value in values] == pytest.approx(
+        [0.03 * (1 - step / 2500) for step in begun], rel=1e-5
+    )
+
+
 def test_the_teacher_is_named_after_game_date_and_steps(finished):
     path = only(finished, "teachers/*.zip")
     assert re.fullmatch(rf"env{ENV}_\d{{8}}-\d{{6}}_n_iters2500\.zip", path.name)
@@ -180,10 +189,10 @@ def test_the_teachers_record_tells_how_it_was_made(finished):
 
 
 def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
-    cfg = TeacherConfig(env=ENV, network=WIDTHS["0.1pct"], n_envs=2, teachers_dir=tmp_path)
+    cfg = small_config(tmp_path, teachers_dir=tmp_path)
     model, started = ppo.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     paths = {
-        (run, mark): ppo.keep_teacher(model, cfg, started, mark, {"run": run})
+        (run, mark): ladder.keep_teacher(model, cfg, started, mark, {"run": run})
         for mark in (10, 20)
         for run in ("a", "b", "c")
     }
@@ -207,6 +216,25 @@ def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
         weights = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
     assert weights.keys() == state["policy"].keys()
     assert all(torch.equal(weights[name], state["policy"][name].half()) for name in weights)
+
+
+def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_path):
+    """The critic alone learns at first, no action is held, and the teacher's KL is logged."""
+    monkeypatch.chdir(tmp_path)
+    student = Student(WIDTHS["0.3pct"], 6)
+    save_student(tmp_path / "s.safetensors", student, {})
+    teacher = only(finished, "teachers/*.zip")
+    where = ["--init_from", "s.safetensors", "--kickstart", str(teacher), "--run_dir", "run"]
+    small = [word for word in SMALL if word not in ("--network", "0.1pct")]
+    assert run_here(monkeypatch, "256", *small, *where, "--warm_up_steps", "256") == 0
+    weights = load_run(Path("run"))[0]["policy"]
+    for name, weight in student.encoder.state_dict().items():
+        assert torch.equal(weights[f"features_extractor.{name}"], weight)
+    assert weights["value_net.weight"].abs().sum() > 0
+    assert {value for _, value in logged(Path("run"), "train/repeat_probability")} == {0.0}
+    assert all(value > 0 for _, value in logged(Path("run"), "train/kickstart_kl"))
+    settings = json.loads(only(tmp_path, "teachers/*.json").read_text())["settings"]
+    assert (settings["network"], settings["kickstart"]) == ("0.3pct", teacher.name)
 
 
 def test_a_runs_own_config_can_be_given_again(finished):

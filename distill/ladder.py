@@ -1,0 +1,81 @@
+"""The ladder: teachers kept on the way, each a zip with a record beside it."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from distill import cli
+from distill.config import TeacherConfig
+from distill.envs import sticky_probability
+from distill.fast_policy import N_STACK, FastCnnPolicy
+from distill.files import write_atomically, write_text
+from distill.sb3 import export_zip
+from distill.teacher import read_record
+
+PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
+
+
+def ladder(total_steps: int) -> list[int]:
+    """Return the steps at which a teacher is kept: about six a power of ten, and the end.
+
+    On Pong a policy goes from hopeless to good within half a power of ten.
+    """
+    marks = [m * 10 ** (k - 1) for k in range(4, 13) for m in (10, 15, 20, 30, 50, 70)]
+    return [*(mark for mark in marks if mark < total_steps), total_steps]
+
+
+def name_prefix(cfg: TeacherConfig, started: datetime, run: str) -> str:
+    """Return how a run's teachers are called: after game and start, `env{ENV}_{DATE}-{TIME}`.
+
+    A second later where another run has the name already: two may start at once.
+    """
+    while True:
+        prefix = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
+        namesakes = cfg.teachers_dir.glob(f"{prefix}_*.zip")
+        if all(read_record(path).get("run") == run for path in namesakes):
+            return prefix
+        started += timedelta(seconds=1)
+
+
+def _name(value: Any) -> Any:
+    """Keep the name alone of a file, whose place is one machine's."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def keep_teacher(
+    model: BaseAlgorithm, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]
+) -> Path:
+    """Write a teacher's zip and the .json beside it; returns the zip's path.
+
+    Args:
+        model: what was trained.
+        cfg: the run's settings.
+        started: when the run began; all of its teachers carry this date.
+        mark: the ladder's round number, which names the file; the .json has the exact steps.
+        origin: run, command, time taken, and commit, versions and machine of the process.
+    """
+    path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"
+    games = [game["r"] for game in model.ep_info_buffer or ()]
+    record = {
+        "env_id": cfg.env,
+        "steps": model.num_timesteps,
+        "seed": cfg.seed,
+        "network": str(cfg.network),
+        "n_stack": N_STACK,
+        "sticky_probability": sticky_probability(cfg.env),
+        "training_score": float(np.mean(games)) if games else None,
+        "training_games": len(games),
+        "settings": {k: _name(v) for k, v in cli.to_yaml(cfg).items() if k not in PLACES},
+        **origin,
+    }
+    policy, space = model.policy, model.action_space
+    assert isinstance(policy, FastCnnPolicy)
+    assert isinstance(space, Discrete)
+    write_atomically(path, lambda temporary: export_zip(policy, int(space.n), temporary))
+    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    return path

@@ -1,0 +1,141 @@
+"""What happens between two rollouts of a teacher: schedules, curves, checkpoints, the ladder."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+from typing_extensions import override
+
+from distill import cli
+from distill.checkpoint import save_run
+from distill.config import TeacherConfig
+from distill.fast_policy import FastCnnPolicy
+from distill.ladder import keep_teacher, ladder
+from distill.ppo import learn_only_values, training_state
+from distill.progress import Interruption, Progress
+from distill.provenance import provenance
+from distill.results import without_places
+from distill.schedules import Every, LinearSchedule
+from distill.tracking import TAGS, Tracker, read_run
+
+
+class TrackerOutput(KVWriter):
+    """Sends what SB3 logs to our tracker: TensorBoard and metrics.csv."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    @override
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        """Log the values that have a documented tag."""
+        self._tracker.log({k: v for k, v in key_values.items() if k in TAGS}, step)
+
+    def close(self) -> None:
+        """Leave the tracker open; its `with` block closes it."""
+
+
+class TeacherCallback(BaseCallback):
+    """Between two rollouts: checkpoint when due, keep the ladder's teachers, stop when asked to."""
+
+    def __init__(
+        self,
+        cfg: TeacherConfig,
+        run_dir: Path,
+        started: datetime,
+        progress: Progress,
+        interruption: Interruption,
+        tracker: Tracker,
+    ) -> None:
+        super().__init__()
+        self._cfg, self._run_dir, self._started = cfg, run_dir, started
+        self._progress, self._interruption, self._tracker = progress, interruption, tracker
+        # Now, not when a teacher is kept: the checkout may have moved on by then.
+        words = without_places(list(map(str, read_run(run_dir)["argv"])))
+        command = " ".join(["python ppo_teacher.py", *words])
+        self._origin = {"run": run_dir.name, "command": command} | provenance()
+
+    def _init_callback(self) -> None:
+        self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
+
+    def _on_training_start(self) -> None:
+        assert self._cfg.total_steps is not None
+        self._checkpoint_due = Every(self._cfg.checkpoint_steps, self.num_timesteps)
+        self._marks = [mark for mark in ladder(self._cfg.total_steps) if mark > self.num_timesteps]
+        self._seen_score = bool(self.model.ep_info_buffer)
+
+    def _on_rollout_start(self) -> None:
+        # The one safe place: the last rollout was learned from, the next has not begun.
+        self._check_finite()
+        self._keep_due_teachers()
+        if self._interruption.requested:
+            self._save()
+            resume = f"python ppo_teacher.py --resume {self._run_dir}"
+            sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
+            raise KeyboardInterrupt
+        if self._checkpoint_due(self.num_timesteps):
+            self._save()
+        self._follow_schedules()
+
+    def _on_step(self) -> bool:
+        scores = self.model.ep_info_buffer
+        if scores and not self._seen_score:
+            self._seen_score = True
+            self._progress.say(f"first score {scores[0]['r']:g} after {self.num_timesteps:,} steps")
+        note = (
+            f"score {np.mean([game['r'] for game in scores]):.1f}"
+            if scores
+            else "no game finished yet"
+        )
+        self._progress.update(self.training_env.num_envs, note)
+        return True
+
+    def _on_training_end(self) -> None:
+        self._check_finite()
+        self._keep_due_teachers()
+        self._save()
+
+    def _check_finite(self) -> None:
+        losses = self.logger.name_to_value  # of the last update, until they are written
+        bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
+        if bad:
+            raise cli.DivergedError(
+                f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
+                " --learning_rate; the last checkpoint is intact"
+            )
+
+    def _follow_schedules(self) -> None:
+        cfg, model = self._cfg, self.model
+        assert isinstance(model, PPO)
+        assert isinstance(model.policy, FastCnnPolicy)
+        assert cfg.total_steps is not None
+        progress = self.num_timesteps / cfg.total_steps
+        w_entropy = cfg.w_entropy(progress)
+        falling = LinearSchedule(0.0 if cfg.init_from else cfg.repeat_probability, 0.0)
+        probability = falling(self.num_timesteps / cfg.repeat_steps)
+        model.policy.repeat_probability = probability
+        model.ent_coef = w_entropy
+        if (kickstart := model.policy.kickstart) is not None:
+            kickstart.w_entropy, kickstart.w_kl = w_entropy, cfg.w_kickstart(progress)
+            model.ent_coef = 1.0
+            if (means := kickstart.pop_means()) is not None:
+                self.logger.record("train/kickstart_kl", means[0])
+                self.logger.record("train/entropy_loss", -means[1])
+        if cfg.init_from:
+            learn_only_values(model.policy, self.num_timesteps < cfg.warm_up_steps)
+        self.logger.record("train/entropy_weight", w_entropy)
+        self.logger.record("train/repeat_probability", probability)
+
+    def _save(self) -> None:
+        save_run(self._run_dir, training_state(self.model))
+
+    def _keep_due_teachers(self) -> None:
+        while self._marks and self.num_timesteps >= self._marks[0]:
+            origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
+            keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), origin)

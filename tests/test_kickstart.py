@@ -1,0 +1,181 @@
+"""Going on from a student: its weights, a critic warmed up, a teacher kept near."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from policies import N_ACTIONS, a_policy, log_probabilities, random_obs
+from stable_baselines3 import PPO
+from torch import Tensor
+
+from distill import cli, ppo
+from distill.checkpoint import load_student, save_student
+from distill.config import TeacherConfig
+from distill.fast_policy import FastCnnPolicy
+from distill.kickstart import Kickstart
+from distill.networks import Student, pack
+from distill.sb3 import export_zip
+from distill.schedules import LinearSchedule
+from distill.types import WIDTHS
+
+ENV = "PongNoFrameskip-v4"
+SMALL = {"n_envs": 2, "n_steps": 16, "batch_size": 16, "precision": "float32"}
+
+
+class FixedTeacher:
+    """Answers every observation alike."""
+
+    n_actions, n_stack = 3, 4
+
+    def __init__(self, logits: list[float]) -> None:
+        self._logits = torch.tensor(logits)
+
+    def logits(self, obs: Tensor) -> Tensor:
+        return self._logits.expand(len(obs), -1)
+
+
+def kickstart(w_kl: float, w_entropy: float) -> Kickstart:
+    made = Kickstart(FixedTeacher([2.0, 0.0, -1.0]))
+    made.w_kl, made.w_entropy = w_kl, w_entropy
+    return made
+
+
+def answers() -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits that want gradients, their log-softmax and its entropies, of four states."""
+    logits = torch.tensor([[0.0, 1, 2], [1, 1, 1], [3, 0, 0], [2, 0, -1]], requires_grad=True)
+    log_probs = logits.log_softmax(1)
+    return logits, log_probs, -(log_probs.exp() * log_probs).sum(1)
+
+
+def test_the_regularizer_is_entropy_less_kl_each_with_its_weight():
+    _, log_probs, entropy = answers()
+    teacher = torch.tensor([2.0, 0.0, -1.0]).log_softmax(0)
+    kl = (teacher.exp() * (teacher - log_probs)).sum(1)
+    result = kickstart(0.5, 0.1).regularizer(entropy, torch.zeros(4), log_probs)
+    torch.testing.assert_close(result, 0.1 * entropy - 0.5 * kl, rtol=1e-6, atol=1e-7)
+    assert abs(float(kl[3].detach())) < 1e-6  # the state in which both agree
+
+
+def test_its_gradient_is_that_of_distillation():
+    logits, log_probs, entropy = answers()
+    loss = -kickstart(0.5, 0.0).regularizer(entropy, torch.zeros(4), log_probs).mean()
+    (gradient,) = torch.autograd.grad(loss, logits)
+    teacher = torch.tensor([2.0, 0.0, -1.0]).softmax(0)
+    expected = 0.5 * (logits.softmax(1) - teacher) / 4
+    torch.testing.assert_close(gradient, expected.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_means_are_of_the_minibatches_since_the_last_call():
+    _, log_probs, entropy = answers()
+    made = kickstart(1.0, 0.0)
+    assert made.pop_means() is None
+    for rows in (slice(0, 2), slice(2, 4)):
+        made.regularizer(entropy[rows], torch.zeros(2), log_probs[rows])
+    means = made.pop_means()
+    assert means is not None
+    assert means[1] == pytest.approx(float(entropy.detach().mean()), rel=1e-6)
+    assert made.pop_means() is None
+
+
+# --- from files ---
+
+
+@pytest.fixture
+def student_path(tmp_path) -> Path:
+    torch.manual_seed(5)
+    save_student(tmp_path / "student.safetensors", Student(WIDTHS["0.3pct"], N_ACTIONS), {})
+    return tmp_path / "student.safetensors"
+
+
+@pytest.fixture
+def teacher_path(tmp_path) -> Path:
+    export_zip(a_policy(WIDTHS["0.1pct"]), N_ACTIONS, tmp_path / "teacher.zip")
+    return tmp_path / "teacher.zip"
+
+
+def config(**settings) -> TeacherConfig:
+    return TeacherConfig(total_steps=64, env=ENV, **SMALL, **settings)
+
+
+def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:
+    cfg = ppo.check_networks(cfg)
+    model = ppo.build(cfg)
+    ppo.go_on(model, cfg, fresh=fresh)
+    assert isinstance(model.policy, FastCnnPolicy)
+    return model, model.policy
+
+
+@pytest.mark.atari
+def test_a_policy_begins_with_the_students_answers_at_its_size(student_path):
+    student, _ = load_student(student_path, device=torch.device("cpu"))
+    _, policy = built(config(init_from=student_path))
+    assert policy.features_extractor.widths == WIDTHS["0.3pct"]
+    ours = log_probabilities(policy, random_obs())
+    expected = student.logits(random_obs()).log_softmax(1)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.atari
+def test_a_resumed_run_keeps_the_weights_it_has(student_path):
+    cfg = config(init_from=student_path)
+    begun, resumed = (built(cfg, fresh=fresh)[1] for fresh in (True, False))
+    assert not torch.equal(
+        begun.state_dict()["action_net.weight"], resumed.state_dict()["action_net.weight"]
+    )
+
+
+def test_only_the_value_head_learns_while_the_critic_warms_up():
+    policy = a_policy(WIDTHS["0.1pct"])
+    for only_values in (True, False):
+        ppo.learn_only_values(policy, only_values)
+        policy.zero_grad()
+        values, log_prob, entropy = policy.evaluate_actions(random_obs(), torch.zeros(5).long())
+        (values.sum() + log_prob.sum() + entropy.sum()).backward()
+        moved = {name for name, p in policy.named_parameters() if p.grad is not None}
+        everything = {name for name, _ in policy.named_parameters()}
+        heads = {"value_net.weight", "value_net.bias"}
+        assert moved == (heads if only_values else everything)
+
+
+@pytest.mark.atari
+def test_ppo_with_a_teacher_comes_nearer_to_it(teacher_path):
+    cfg = config(kickstart=teacher_path, learning_rate=LinearSchedule(3e-3, 3e-3))
+    model, policy = built(cfg)
+    assert policy.kickstart is not None
+    policy.kickstart.w_kl, model.ent_coef = 10.0, 1.0
+    obs, actions = pack(random_obs()), torch.zeros(5).long()
+    distances = []
+    for _ in range(2):
+        policy.kickstart.pop_means()
+        policy.evaluate_actions(obs, actions)
+        means = policy.kickstart.pop_means()
+        assert means is not None
+        distances.append(means[0])
+        model.learn(512)
+    assert distances[1] < 0.9 * distances[0]
+
+
+@pytest.mark.atari
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"env": "BreakoutNoFrameskip-v4"}, r"--init_from .* choose from the 4 actions .* got 6"),
+        ({"network": WIDTHS["net1"]}, "--network must be that of --init_from, 0.3pct, got net1"),
+    ],
+)
+def test_a_student_of_another_game_or_size_is_refused(student_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ppo.check_networks(cli.replace(config(init_from=student_path), **settings))
+
+
+@pytest.mark.atari
+def test_a_teacher_of_another_game_is_refused(teacher_path):
+    cfg = config(kickstart=teacher_path)
+    with pytest.raises(ValueError, match=r"--kickstart .* choose from the 3 actions .* got 6"):
+        ppo.check_networks(cli.replace(cfg, env="FreewayNoFrameskip-v0"))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    for name in "init_from", "kickstart":
+        with pytest.raises(FileNotFoundError):
+            ppo.check_networks(config(**{name: tmp_path / "none.zip"}))
