@@ -34,11 +34,22 @@ class FieldInfo:
     help: str
     parse: Parse
     positional: bool
+    many: bool
 
 
-def option(default: Any, help: str, parse: Parse, *, positional: bool = False) -> Any:  # noqa: A002 (argparse's own word for it)
-    """Declare a setting; `default` of None means "decided at run time, as the help says"."""
-    return field(default=default, metadata={"info": FieldInfo(help, parse, positional)})
+def option(
+    default: Any,
+    help: str,  # noqa: A002 (argparse's own word for it)
+    parse: Parse,
+    *,
+    positional: bool = False,
+    many: bool = False,
+) -> Any:
+    """Declare a setting; `default` of None means "decided at run time, as the help says".
+
+    A positional of `many` is a tuple, of none or more values that each pass `parse`.
+    """
+    return field(default=default, metadata={"info": FieldInfo(help, parse, positional, many)})
 
 
 def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
@@ -109,7 +120,7 @@ def check(cfg: Settings) -> None:
     for f in fields(cfg):
         value = getattr(cfg, f.name)
         if value is not None:
-            _parse_value(f, str(value))
+            _parse_value(f, value)
         elif f.default is not None:
             raise ValueError(f"{_flag_of(f)} must have a value, got none")
 
@@ -118,7 +129,14 @@ def _flag_of(f: "Field[Any]") -> str:
     return f.name if info_of(f).positional else f"--{f.name}"
 
 
-def _parse_value(f: "Field[Any]", text: str) -> Any:
+def _parse_value(f: "Field[Any]", value: Any) -> Any:
+    if info_of(f).many:
+        values = value if isinstance(value, list | tuple) else [value]
+        return tuple(_parse_text(f, str(v)) for v in values)
+    return _parse_text(f, str(value))
+
+
+def _parse_text(f: "Field[Any]", text: str) -> Any:
     try:
         return info_of(f).parse(text)
     except ValueError as error:
@@ -128,8 +146,9 @@ def _parse_value(f: "Field[Any]", text: str) -> Any:
 def to_yaml(cfg: Settings) -> dict[str, Any]:
     """Return the settings as plain values that `yaml.safe_dump` writes and `from_mapping` reads."""
     plain = (bool, int, float, str, type(None))
-    values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
-    return {k: v if type(v) in plain else str(v) for k, v in values.items()}
+    found = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
+    many = {f.name: list(map(str, found[f.name])) for f in fields(cfg) if info_of(f).many}
+    return {k: v if type(v) in plain else str(v) for k, v in found.items()} | many
 
 
 def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -> SettingsT:
@@ -141,7 +160,7 @@ def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -
     known = {f.name: f for f in fields(cls)}
     if unknown := sorted(map(str, set(values) - set(known))):
         raise ValueError(f"{origin} holds settings that do not exist: {', '.join(unknown)}")
-    parsed = {k: None if v is None else _parse_value(known[k], str(v)) for k, v in values.items()}
+    parsed = {k: None if v is None else _parse_value(known[k], v) for k, v in values.items()}
     return cls(**parsed)
 
 
@@ -195,10 +214,10 @@ class _Parser(argparse.ArgumentParser):
 def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
     info, default = info_of(f), f.default
     text = info.help.replace("%", "%%") + (
-        "" if default is None or default is MISSING else f" (default: {default})"
+        "" if default in (None, MISSING, ()) else f" (default: {default})"
     )
     if info.positional:
-        parser.add_argument(f.name, nargs="?", default=None, help=text)
+        parser.add_argument(f.name, nargs="*" if info.many else "?", default=None, help=text)
     elif info.parse is flag:
         action = argparse.BooleanOptionalAction
         parser.add_argument(f"--{f.name}", action=action, default=None, help=text)
@@ -217,7 +236,7 @@ def parse_settings(
     for f in fields(cls):
         _add_flag(parser, f)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
-    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
+    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
     try:
         config_file = given.pop("config", None)
         settings = _read_settings(Path(config_file)) if config_file else {}

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from distill.cli import (
+    Parse,
     check,
     flag,
     fraction,
     nonnegative,
     nonnegative_int,
+    number,
     one_of,
     option,
     positive,
@@ -73,9 +75,10 @@ def _run_dir() -> Any:
 class TeacherConfig:
     """Settings of ppo_teacher.py.
 
-    The defaults are rl-zoo's Atari preset but for three that make it faster, a step and a second
-    (32 games x 32 steps instead of 8 x 128, 3 epochs instead of 4, twice the learning rate), and
-    for the actions held at first, which Freeway's first reward needs.
+    The defaults are rl-zoo's Atari preset but for those that make it faster, a step and a second
+    (32 games x 32 steps instead of 8 x 128, 3 epochs instead of 4, twice the learning rate), for
+    the actions held at first, which Freeway's first reward needs, and for three times the entropy
+    bonus, without which a Freeway player that always goes up tries nothing else.
     """
 
     total_steps: int | None = option(
@@ -102,7 +105,7 @@ class TeacherConfig:
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
     w_entropy: LinearSchedule = option(
-        LinearSchedule(0.01, 0.01),
+        LinearSchedule(0.03, 0.0),
         "weight of the entropy bonus, START[:END[:FRACTION]]",
         LinearSchedule.parse,
     )
@@ -111,6 +114,19 @@ class TeacherConfig:
         0.8, "probability at first that a game's last action is played again, to explore", fraction
     )
     repeat_steps: int = option(100_000, "steps over which that probability falls to 0", steps)
+    init_from: Path | None = option(
+        None, "student .safetensors to go on from, at its size and without held actions", Path
+    )
+    warm_up_steps: int = option(
+        50_000, "first steps after --init_from, in which only the value head learns", steps
+    )
+    kickstart: Path | None = option(
+        None, "teacher .zip to stay near by its KL (Schmitt et al. 2018)", Path
+    )
+    w_kickstart: LinearSchedule = option(
+        LinearSchedule(1.0, 0.0, 0.5), "weight of that KL, START[:END[:FRACTION]]",
+        LinearSchedule.parse,
+    )  # fmt: skip
     device: str = _device()
     precision: str = _precision()
     n_threads: int | None = _threads()
@@ -320,3 +336,55 @@ class BenchConfig:
         """Return the names of the parts to measure, in their one order."""
         chosen = BENCH_PARTS if self.what == "all" else self.what.split(",")
         return [name for name in BENCH_PARTS if name in chosen]
+
+
+CHECKPOINT_SUFFIXES, FILM_SUFFIXES = (".zip", ".safetensors"), (".gif", ".mp4")
+
+
+def _path(suffixes: tuple[str, ...], what: str) -> Parse:
+    def parse(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise ValueError(f"{what}, {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """Settings of scripts/watch.py."""
+
+    checkpoints: tuple[Path, ...] = option(
+        (),
+        "teachers (.zip) and students (.safetensors) to show side by side (default: the best"
+        " teacher of the game in teachers/ and the newest student of it in runs/)",
+        _path(CHECKPOINT_SUFFIXES, "files of teachers or students"),
+        positional=True,
+        many=True,
+    )
+    env: str | None = option(
+        None,
+        f"game to play (default: the one of the checkpoints; without checkpoints {BEST_ENV})",
+        str,
+    )
+    out: Path = option(
+        Path("runs/watch.gif"),
+        "file to write, .gif or .mp4 (which needs the package av)",
+        _path(FILM_SUFFIXES, "a file of a kind that can be written"),
+    )
+    n_steps: int = option(
+        500,
+        "agent steps to show, a picture each; a GIF takes 1 MB of memory for each",
+        positive_int,
+    )
+    skip_steps: int = option(0, "agent steps played before those", nonnegative_int)
+    fps: int = option(
+        15,
+        "steps shown a second, 1 to 50; 15 is the games' own speed",
+        number(int, "a whole number from 1 to 50", lambda x: 1 <= x <= 50),
+    )
+    greedy: bool = option(False, "take the most probable action instead of sampling", flag)
+    seed: int = _seed(0)
+
+    def __post_init__(self) -> None:
+        check(self)

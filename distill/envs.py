@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 from distill.types import ByteArray, Game, IntArray, Step
 
 FRAME_SKIP = 4
+OBS_SIZE, SCREEN_SIZE = (84, 84), (210, 160)  # height, width in pixels
 EVALUATION_SEEDS = (
     2**30
 )  # evaluation's games are seeded from here on, training's below: they never meet
@@ -71,8 +72,8 @@ class AtariEnvs:
         self.n_envs: int = emulator.num_envs
         self.n_actions = len(emulator.ale.get_action_set())
         self._emulator, self._seed, self._training = emulator, seed, training
-        meanings = [action.name for action in emulator.ale.get_action_set()]
-        self._needs_fire = len(meanings) > 2 and meanings[1] == "FIRE"
+        self.action_names = tuple(action.name for action in emulator.ale.get_action_set())
+        self._needs_fire = self.n_actions > 2 and self.action_names[1] == "FIRE"
 
     def reset(self) -> ByteArray:
         """Start N new games; returns obs (N, S, 84, 84)."""
@@ -127,9 +128,15 @@ class AtariEnvs:
 
 
 def make_atari(
-    env_id: str, n_envs: int, *, seed: int, training: bool, n_threads: int | None = None, n_stack:
-    int = 4
-) -> AtariEnvs:  # fmt: skip
+    env_id: str,
+    n_envs: int,
+    *,
+    seed: int,
+    training: bool,
+    n_threads: int | None = None,
+    n_stack: int = 4,
+    color: bool = False,
+) -> AtariEnvs:
     """Build N parallel games.
 
     Args:
@@ -143,11 +150,15 @@ def make_atari(
             raw rewards.
         n_threads: emulator threads; None means one per core. The games do not depend on it.
         n_stack: frames in an observation.
+        color: observations are whole screens in color, (N, S, 210, 160, 3), for people to look at;
+            the games are the same, action for action. Not in training.
 
     Raises:
         ValueError: for an unknown id, naming the closest ones.
     """
+    assert not (color and training)
     kwargs = gymnasium.spec(check_env_id(env_id)).kwargs
+    height, width = SCREEN_SIZE if color else OBS_SIZE
     shared_metadata = dict(AtariVectorEnv.metadata)
     emulator = AtariVectorEnv(
         kwargs["game"],
@@ -155,6 +166,9 @@ def make_atari(
         num_threads=n_threads or 0,
         max_num_frames_per_episode=kwargs["max_num_frames_per_episode"],
         repeat_action_probability=sticky_probability(env_id),
+        img_height=height,
+        img_width=width,
+        grayscale=not color,
         stack_num=n_stack,
         frameskip=FRAME_SKIP,
         noop_max=NOOP_MAX,

@@ -177,6 +177,44 @@ def test_help_shows_every_flag_and_its_default(capsys):
     assert "--epsilon EPSILON schedule (default: 1:0)" in out
 
 
+# --- a positional of many values ---
+
+
+@dataclass(frozen=True)
+class Many:
+    """Numbers, and a flag."""
+
+    numbers: tuple[int, ...] = option((), "numbers", positive_int, positional=True, many=True)
+    seed: int = option(0, "seed", cli.nonnegative_int)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("argv", "numbers"), [([], ()), (["3"], (3,)), (["3", "4", "3"], (3, 4, 3))], ids=str
+)
+@pytest.mark.parametrize("flag_first", [False, True])
+def test_many_values_stay_in_their_order_before_or_after_a_flag(argv, numbers, flag_first):
+    seed = ["--seed", "5"]
+    cfg = parse_settings(Many, "", [*seed, *argv] if flag_first else [*argv, *seed])
+    assert cfg == Many(numbers, seed=5)
+
+
+def test_each_of_many_values_is_checked(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(Many, "", ["3", "x", "4"])
+    assert "numbers must be a whole number of at least 1, got 'x'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"numbers must be .* got '0'"):
+        Many((3, 0))
+
+
+def test_many_values_read_back_from_a_file_and_give_way_to_the_command_line(tmp_path):
+    file = write(tmp_path / "a.yaml", yaml.safe_dump(to_yaml(Many((3, 4)))))
+    assert parse_settings(Many, "", ["--config", file]) == Many((3, 4))
+    assert parse_settings(Many, "", ["5", "--config", file]) == Many((5,))
+
+
 # --- settings files ---
 
 

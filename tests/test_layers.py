@@ -15,9 +15,9 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types config schedules losses cli device files provenance progress",
     "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
-    " acting fast_policy results",
+    " acting fast_policy kickstart results film",
     "checkpoint labels advantages objective scoring run_state metrics",
-    "training ppo",
+    "training ppo ladder ppo_callback",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
@@ -33,7 +33,14 @@ PRODUCT = {**MODULES, **COMMANDS, BOOTSTRAP: ROOT / "scripts" / "_bootstrap.py"}
 
 # Who may import what is heavy, or belongs to one place.
 HOMES = {
-    "stable_baselines3": {"distill.fast_policy", "distill.sb3", "distill.ppo", "bench"},
+    "stable_baselines3": {
+        "distill.fast_policy",
+        "distill.sb3",
+        "distill.ppo",
+        "distill.ladder",
+        "distill.ppo_callback",
+        "bench",
+    },
     "ale_py": {"distill.envs"},
     "kornia": {"distill.uncertainty"},
 }

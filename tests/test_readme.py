@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.config import BenchConfig, DistillConfig, EvalConfig, TeacherConfig
+from distill.config import BenchConfig, DistillConfig, EvalConfig, TeacherConfig, WatchConfig
 from distill.tracking import TAGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +63,7 @@ def test_top_level_holds_eight_names():
 
 
 def test_every_flag_named_exists():
-    configs = (TeacherConfig, EvalConfig, DistillConfig, BenchConfig)
+    configs = (TeacherConfig, EvalConfig, DistillConfig, BenchConfig, WatchConfig)
     known = {f.name for config in configs for f in dataclasses.fields(config)} | {"config", "help"}
     of_others = {"logdir", "index-url", "collect"}
     named = set(re.findall(r"--([a-z][\w-]*)", README))
