@@ -23,7 +23,6 @@ import os
 import resource
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -276,8 +275,10 @@ def serve_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
 
 def peak_mib() -> float:
     """Return the largest amount of memory that this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2 ** (20 if sys.platform == "darwin" else 10)
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux getrusage remembers the parent's, from before exec
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def start_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
