@@ -6,9 +6,9 @@ import make_figures
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from run_folders import make_run
 
 from distill.results import collect, read_points, read_rungs, read_zoo
-from runs import make_run
 
 
 def test_a_panel_a_game_shows_each_runs_scores(tmp_path):

@@ -4,9 +4,9 @@ import csv
 import json
 
 import pytest
+from run_folders import make_run
 
 from distill import results
-from runs import make_run
 
 
 @pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
