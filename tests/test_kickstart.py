@@ -138,10 +138,9 @@ def test_only_the_value_head_learns_while_the_critic_warms_up():
 
 
 @pytest.mark.atari
-def test_ppo_with_a_teacher_comes_nearer_to_it(teacher_path):
-    cfg = config(kickstart=teacher_path, learning_rate=LinearSchedule(3e-3, 3e-3))
-    model, policy = built(cfg)
-    assert policy.kickstart is not None
+def test_ppo_with_a_teacher_comes_nearer_to_it():
+    model, policy = built(config(learning_rate=LinearSchedule(3e-3, 3e-3)))
+    policy.kickstart = Kickstart(FixedTeacher([0.0, 0, 0, 4, 0, 0]))
     policy.kickstart.w_kl, model.ent_coef = 10.0, 1.0
     obs, actions = pack(random_obs()), torch.zeros(5).long()
     distances = []
@@ -152,7 +151,7 @@ def test_ppo_with_a_teacher_comes_nearer_to_it(teacher_path):
         assert means is not None
         distances.append(means[0])
         model.learn(512)
-    assert distances[1] < 0.9 * distances[0]
+    assert distances[1] < 0.5 * distances[0]
 
 
 @pytest.mark.atari
