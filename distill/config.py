@@ -24,7 +24,6 @@ from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Widths, parse_widths
 
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
-BEST_ENV = "PongNoFrameskip-v4"  # the game of the best teacher in teachers/, distilled by default
 _NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
@@ -154,7 +153,7 @@ class DistillConfig:
         None, "teacher .zip (default: the best of the game in teachers/)", Path
     )
     env: str | None = option(
-        None, f"game (default: the teacher's; without a teacher {BEST_ENV})", str
+        None, f"game (default: the teacher's; without a teacher {DEFAULT_ENV})", str
     )
     student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
@@ -364,7 +363,7 @@ class WatchConfig:
     )
     env: str | None = option(
         None,
-        f"game to play (default: the one of the checkpoints; without checkpoints {BEST_ENV})",
+        f"game to play (default: the one of the checkpoints; without checkpoints {DEFAULT_ENV})",
         str,
     )
     out: Path = option(

@@ -17,7 +17,7 @@ import torch
 
 from distill import cli, losses
 from distill.checkpoint import reopen, save_run
-from distill.config import BEST_ENV, DistillConfig
+from distill.config import DEFAULT_ENV, DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.evaluation import Score
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
 
 def find_game(cfg: DistillConfig) -> str:
     """Return the game asked for, else the one that the teacher was trained on."""
-    recorded = BEST_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
+    recorded = DEFAULT_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
     env_id = cfg.env or recorded
     if env_id is None:
         raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")

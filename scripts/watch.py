@@ -23,7 +23,7 @@ from PIL import Image
 from distill import cli
 from distill.acting import logits_of, sample_actions
 from distill.checkpoint import load_student
-from distill.config import BEST_ENV, WatchConfig
+from distill.config import DEFAULT_ENV, WatchConfig
 from distill.device import prepare_process
 from distill.envs import check_env_id, make_atari
 from distill.files import write_atomically
@@ -92,7 +92,7 @@ def find_players(cfg: WatchConfig) -> list[Player]:
     """
     if cfg.checkpoints:
         return [load(path) for path in cfg.checkpoints]
-    env_id = check_env_id(cfg.env or BEST_ENV)
+    env_id = check_env_id(cfg.env or DEFAULT_ENV)
     return [load(best_teacher(TEACHERS, env_id)), *newest_student(env_id)]
 
 
