@@ -95,7 +95,7 @@ def test_checkpoints_of_other_games_play_the_game_that_is_named(tmp_path, comman
         (["pong.safetensors", "--out", "a.avi"], r"--out must be .*\.gif or \.mp4, got 'a\.avi'"),
         (["pong.safetensors", "--fps", "51"], r"--fps must be a whole number from 1 to 50"),
         (["pong.safetensors", "--n_steps", "0"], r"--n_steps must be .*at least 1, got '0'"),
-        ([], r"no teacher of Pong\S+ in \S+: make one with"),
+        ([], r"no teacher of Freeway\S+ in \S+: make one with"),
     ],
     ids=str,
 )
