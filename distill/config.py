@@ -70,6 +70,11 @@ def _run_dir() -> Any:
     return option(None, "folder to create for this run (default: a new one under runs/)", Path)
 
 
+def _schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
+    default = LinearSchedule(start, end, fraction_of_run)
+    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)
+
+
 @dataclass(frozen=True)
 class TeacherConfig:
     """Settings of ppo_teacher.py.
@@ -90,24 +95,12 @@ class TeacherConfig:
     n_steps: int = option(32, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(3, "passes over each rollout", positive_int)
-    learning_rate: LinearSchedule = option(
-        LinearSchedule(5e-4, 0.0),
-        "Adam's step size, START[:END[:FRACTION]]",
-        LinearSchedule.parse,
-    )
-    clip_range: LinearSchedule = option(
-        LinearSchedule(0.1, 0.0),
-        "PPO's clipping range, START[:END[:FRACTION]]",
-        LinearSchedule.parse,
-    )
+    learning_rate: LinearSchedule = _schedule(5e-4, 0.0, "Adam's step size")
+    clip_range: LinearSchedule = _schedule(0.1, 0.0, "PPO's clipping range")
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
-    w_entropy: LinearSchedule = option(
-        LinearSchedule(0.03, 0.0),
-        "weight of the entropy bonus, START[:END[:FRACTION]]",
-        LinearSchedule.parse,
-    )
+    w_entropy: LinearSchedule = _schedule(0.03, 0.0, "weight of the entropy bonus")
     max_grad_norm: float = option(0.5, "gradients are clipped to this norm", positive)
     repeat_probability: float = option(
         0.8, "probability at first that a game's last action is played again, to explore", fraction
@@ -122,10 +115,7 @@ class TeacherConfig:
     kickstart: Path | None = option(
         None, "teacher .zip to stay near by its KL (Schmitt et al. 2018)", Path
     )
-    w_kickstart: LinearSchedule = option(
-        LinearSchedule(1.0, 0.0, 0.5), "weight of that KL, START[:END[:FRACTION]]",
-        LinearSchedule.parse,
-    )  # fmt: skip
+    w_kickstart: LinearSchedule = _schedule(1.0, 0.0, "weight of that KL", 0.5)
     device: str = _device()
     precision: str = _precision()
     n_threads: int | None = _threads()
@@ -138,11 +128,6 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         check(self)
-
-
-def _schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
-    default = LinearSchedule(start, end, fraction_of_run)
-    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)
 
 
 @dataclass(frozen=True)

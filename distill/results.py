@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill.files import write_text
 from distill.tracking import CSV_COLUMNS, read_run
@@ -158,17 +158,22 @@ class Rung(NamedTuple):
     constant: float
 
 
+def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the records of a folder's scored teachers: by name, fewest steps first."""
+    records = {path.stem: json.loads(path.read_text()) for path in folder.glob("env*.json")}
+    scored = {name: record for name, record in records.items() if "evaluation" in record}
+    return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
+
+
 def read_rungs(folder: Path) -> list[Rung]:
-    """Read the records of all scored teachers in a folder, by steps."""
+    """Read the scores of all scored teachers in a folder, by steps."""
     rungs = []
-    for path in folder.glob("env*.json"):
-        record = json.loads(path.read_text())
-        if "evaluation" in record:
-            sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
-            means = [floors[name]["mean"] for name in ("random", "constant")]
-            score = sampled["mean"], *sampled["ci95"]
-            rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
-    return sorted(rungs, key=lambda rung: rung.steps)
+    for record in scored_teachers(folder).values():
+        sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
+        means = [floors[name]["mean"] for name in ("random", "constant")]
+        score = sampled["mean"], *sampled["ci95"]
+        rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
+    return rungs
 
 
 def read_zoo(path: Path) -> dict[str, list[tuple[int, float]]]:

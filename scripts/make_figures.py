@@ -11,7 +11,6 @@ that ended within 50,000 steps before `steps`.
 
 import argparse
 import functools
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from distill.results import (
     read_points,
     read_rungs,
     read_zoo,
+    scored_teachers,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -127,8 +127,7 @@ def teachers_table(folder: Path) -> str:
     columns = ["teacher", "grade", "steps", "sampled: mean (95 %)", "unique"]
     columns += ["greedy: mean (95 %)", "unique", "wall-clock", "commit"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    records = {path.stem: json.loads(path.read_text()) for path in folder.glob("env*.json")}
-    for name, record in sorted(records.items(), key=lambda item: (item[0][:8], item[1]["steps"])):
+    for name, record in sorted(scored_teachers(folder).items(), key=lambda item: item[0][:8]):
         evaluation = record["evaluation"]
         cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
         cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]

@@ -74,6 +74,7 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
     teachers = [scored("envPong_b", 2000, grade="good"), scored("envPong_a", 10_000)]
     for name, record in [*teachers, scored("envBreakout_c", 5)]:
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    (tmp_path / "envPong_d.json").write_text(json.dumps({"steps": 7}))  # not scored yet
     lines = make_figures.teachers_table(tmp_path).splitlines()[2:]
     names = [line.split(" | ")[0] for line in lines]
     assert names == ["| envBreakout_c", "| envPong_b", "| envPong_a"]
