@@ -279,7 +279,7 @@ class EvalConfig:
         check(self)
 
 
-BENCH_PARTS = ("emulator", "labels", "update", "loop", "ppo", "ppo_preset", "sb3")
+BENCH_PARTS = ("emulator", "labels", "update", "loop", "loop_1", "ppo", "ppo_preset", "sb3")
 
 
 def _bench_parts(text: str) -> str:

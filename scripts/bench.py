@@ -4,6 +4,7 @@
     labels     a NatureCNN teacher answering raw observations in big batches
     update     the student's updates: gather from a full ring, losses, backward, clip, step
     loop       the whole distillation loop, without evaluations and checkpoints
+    loop_1     the same with an update sample a step, an eighth of the default: what playing costs
     ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py
     ppo_preset the same with as many games, steps, epochs and samples as rl-zoo's Atari preset
     sb3        stock stable-baselines3 PPO: make_atari_env, CnnPolicy, float32, at that preset
@@ -61,7 +62,7 @@ from distill.types import WIDTHS
 
 EMULATOR_CHUNK_STEPS = 32  # of each game, between two looks at the clock
 WARM_UP_SECONDS = 0.5
-RATIOS = (("loop", "emulator"), ("ppo", "sb3"), ("ppo_preset", "sb3"))
+RATIOS = (("loop", "emulator"), ("loop_1", "emulator"), ("ppo", "sb3"), ("ppo_preset", "sb3"))
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 
 
@@ -203,8 +204,9 @@ def ignore(*args: object) -> None:
     """Do nothing when called by the loop."""
 
 
-def make_loop(setting: Setting) -> Part:
+def make_loop(setting: Setting, **settings: int) -> Part:
     """Make the part that is the whole loop; what it logs goes to a folder that is deleted."""
+    setting = setting._replace(distill=cli.replace(setting.distill, **settings))
     envs = make_games(setting)
     teacher = make_teacher(setting, envs.n_actions)
     run = make_run(setting, envs, teacher)
@@ -324,6 +326,7 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "labels": make_labels,
     "update": make_update,
     "loop": make_loop,
+    "loop_1": lambda setting: make_loop(setting, steps_per_update=setting.distill.batch_size),
     "ppo": lambda setting: make_ppo(setting.teacher),
     "ppo_preset": lambda setting: make_ppo(preset_of(setting.teacher)),
     "sb3": lambda setting: make_ppo(preset_of(setting.teacher), stock=True),

@@ -158,7 +158,7 @@ def test_bad_input_is_refused_before_anything_is_measured(monkeypatch, capsys, a
 
 
 @pytest.mark.atari
-@pytest.mark.parametrize("name", ["emulator", "labels", "update", "loop"])
+@pytest.mark.parametrize("name", ["emulator", "labels", "update", "loop", "loop_1"])
 def test_part_measures_a_rate(name):
     part = bench.MAKERS[name](tiny_setting())
     rates = [part.measure(0.01), part.measure(0.01)]
