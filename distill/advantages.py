@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from distill import losses
+from distill.bonus import BonusSource, RewardScale, Transitions
 from distill.config import DistillConfig
-from distill.icm import ICM, RewardScale
 from distill.labels import Labels
 from distill.networks import Student
 from distill.rollouts import Ring, Rollout
@@ -15,44 +15,74 @@ from distill.uncertainty import bonus_weights
 
 
 class Rewarder:
-    """Turns the rewards that count into advantages for the policy terms."""
+    """Turns the rewards that count into advantages for the policy terms.
+
+    Args:
+        cfg: which rewards count, and how much.
+        student: whose features and values are used.
+        source: of the intrinsic reward, if there is one.
+        device: where the networks are.
+    """
 
     def __init__(
-        self, cfg: DistillConfig, student: Student, icm: ICM | None, device: torch.device
+        self,
+        cfg: DistillConfig,
+        student: Student,
+        source: BonusSource | None,
+        device: torch.device,
     ) -> None:
-        self._cfg, self._student, self._icm, self._device = cfg, student, icm, device
+        self._cfg, self._student, self._source, self._device = cfg, student, source, device
         self.scale = RewardScale(cfg.n_envs, cfg.gamma)
         self.metrics: dict[str, float] = {}
 
     @torch.no_grad()  # advantages are constants of the policy terms
     def __call__(self, rollout: Rollout, labels: Labels, progress: float) -> tuple[Tensor, Tensor]:
         """Return advantages and value targets, (T, N) each."""
-        cfg = self._cfg
+        cfg, self.metrics = self._cfg, {}
         obs = np.concatenate((rollout.obs, rollout.last_obs[None]))  # (T + 1, N, S, 84, 84)
         flat = torch.from_numpy(obs).flatten(0, 1).to(self._device)
         phi = self._student.encoder(flat).view(*obs.shape[:2], -1)  # (T + 1, N, F)
         value = self._student.value(phi.flatten(0, 1)).view(obs.shape[:2]).cpu()
         reward = cfg.c_ext(progress) * torch.from_numpy(rollout.reward)
-        if cfg.use_bonus:
-            reward += cfg.c_int(progress) * self._bonus(rollout, labels, phi)
+        if cfg.use_bonus and cfg.c_int(progress) > 0:
+            steps = self._transitions(rollout, flat.view(obs.shape), phi)
+            bonus = cfg.c_int(progress) * self._bonus(rollout, labels, steps)
+            self._note_share(bonus, reward)
+            reward += bonus
         done = torch.from_numpy(rollout.done)
+        if cfg.use_rnd and cfg.c_ext.is_zero:  # novelty does not end with the game (distill.rnd)
+            done = torch.zeros_like(done)
         advantage = losses.gae(
             reward, value[:-1], done, value[-1], gamma=cfg.gamma, lam=cfg.gae_lambda
         )
         return advantage, advantage + value[:-1]
 
-    def _bonus(self, rollout: Rollout, labels: Labels, phi: Tensor) -> Tensor:
+    def _transitions(self, rollout: Rollout, obs: Tensor, phi: Tensor) -> Transitions:
+        return Transitions(
+            phi=phi[:-1].flatten(0, 1),  # (T N, F)
+            next_phi=phi[1:].flatten(0, 1),
+            action=torch.from_numpy(rollout.action).flatten().to(self._device),
+            next_frame=obs[1:, :, -1:].flatten(0, 1),  # (T N, 1, 84, 84)
+        )
+
+    def _bonus(self, rollout: Rollout, labels: Labels, steps: Transitions) -> Tensor:
         """Return the scaled intrinsic reward (T, N): 0 where the next state is another game's."""
-        assert self._icm is not None
-        action = torch.from_numpy(rollout.action).flatten().to(self._device)
-        raw = self._icm.intrinsic_reward(phi[:-1].flatten(0, 1), phi[1:].flatten(0, 1), action)
-        bonus = raw.cpu().view(rollout.action.shape)
+        assert self._source is not None
+        bonus = self._source.intrinsic_reward(steps).cpu().view(rollout.action.shape)
         bonus = bonus.masked_fill(torch.from_numpy(rollout.game_over), 0.0)
         if "bonus" in self._cfg.doubts:
             weights = bonus_weights(torch.from_numpy(labels.uncertainty).flatten())
             bonus = bonus * weights.view(bonus.shape)
-        self.metrics = {"icm/intrinsic_reward": float(bonus.mean())}
-        return self.scale(bonus)
+        scaled = self.scale(bonus)
+        self.metrics = {
+            f"{self._cfg.curiosity_source}/intrinsic_reward": float(bonus.mean()),
+            "explore/bonus_std": self.scale.std,
+        }
+        return scaled
+
+    def _note_share(self, bonus: Tensor, reward: Tensor) -> None:
+        ours, games = float(bonus.abs().sum()), float(reward.abs().sum())
+        self.metrics["explore/bonus_share"] = ours / (ours + games) if ours + games else 0.0
 
 
 class NewestRollout:

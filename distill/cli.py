@@ -252,6 +252,21 @@ def given(cfg: Settings) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != getattr(default, name)}
 
 
+def to_argv(cfg: Settings) -> list[str]:
+    """Return the command line that gives these settings; those at their defaults are left out."""
+    words: list[str] = []
+    known = {f.name: f for f in fields(cfg)}
+    for name, value in given(cfg).items():
+        info = info_of(known[name])
+        if info.parse is flag:
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif info.positional:
+            words += map(str, value if info.many else [value])
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
     return [_flag_of(f) for f in fields(cfg) if f.name in set(names)]

@@ -1,8 +1,10 @@
 """Every setting of every command: default, unit, help, validation. One dataclass a command."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from distill.cli import (
     Parse,
@@ -24,7 +26,21 @@ from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Widths, parse_widths
 
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
+GRIDS = ("students", "budgets", "losses", "actors", "sampling", "curiosity")
+FOLDERS = ("run_dir", "resume", "teachers_dir")
+# Settings that say where and how fast something is done, and how closely it is watched: they change
+# nothing of what is learned.
+PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
+WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")
 _NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of plain settings what decides the result; of a teacher, its name."""
+    kept = {k: v for k, v in settings.items() if k not in PLACES and k not in WATCHING}
+    if kept.get("teacher_chkpt"):
+        kept["teacher_chkpt"] = Path(kept["teacher_chkpt"]).name
+    return kept
 
 
 def _env(default: str | None) -> Any:
@@ -152,6 +168,11 @@ class DistillConfig:
         "aux: ICM's losses shape the encoder; bonus: its error is a reward; both",
         one_of("aux", "bonus", "both"),
     )
+    curiosity_source: str = option(
+        "icm",
+        "source of the bonus: icm, or rnd (random network distillation), which leaves out ICM",
+        one_of("icm", "rnd"),
+    )
     icm_gradient: str = option(
         "inverse",
         "ICM losses that reach the encoder, one of inverse, both, none",
@@ -164,6 +185,7 @@ class DistillConfig:
     )
     w_distill: LinearSchedule = _schedule(1.0, 1.0, "weight of the divergence")
     w_icm: LinearSchedule = _schedule(0.3, 0.3, "weight of ICM's losses")
+    w_rnd: LinearSchedule = _schedule(1.0, 1.0, "weight of RND's loss, while its bonus counts")
     w_policy: LinearSchedule = _schedule(1.0, 1.0, "weight of PPO-clip, where a reward counts")
     w_value: LinearSchedule = _schedule(0.5, 0.5, "weight of the value loss, where a reward counts")
     w_entropy: LinearSchedule = _schedule(
@@ -195,6 +217,7 @@ class DistillConfig:
     precision: str = _precision()
     n_threads: int | None = _threads()
     n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
+    eval_greedy: bool = option(True, "score greedy play too, beside sampled actions", flag)
     eval_steps: int = option(50_000, "steps between two evaluations", steps)
     n_interim_episodes: int = option(10, "whole games for each of those", positive_int)
     log_steps: int = option(2_000, "steps between two rows of metrics", steps)
@@ -208,17 +231,27 @@ class DistillConfig:
         if self.ring_size < smallest:
             least = f"n_envs max(2 n_steps, 5) = {smallest}"
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
+        if self.curiosity == "aux" and self.curiosity_source == "rnd":
+            raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
 
     @property
     def use_bonus(self) -> bool:
         """Whether the intrinsic reward counts."""
-        return self.use_curiosity and self.curiosity in ("bonus", "both") and not self.c_int.is_zero
+        never_learns = self.curiosity_source == "rnd" and self.w_rnd.is_zero
+        is_wanted = self.use_curiosity and self.curiosity in ("bonus", "both")
+        return is_wanted and not self.c_int.is_zero and not never_learns
 
     @property
     def use_icm(self) -> bool:
         """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
         shapes_encoder = self.curiosity in ("aux", "both") and not self.w_icm.is_zero
-        return self.use_curiosity and (self.use_bonus or shapes_encoder)
+        is_source = self.use_curiosity and self.curiosity_source == "icm"
+        return is_source and (self.use_bonus or shapes_encoder)
+
+    @property
+    def use_rnd(self) -> bool:
+        """Whether there is a random network to distill, for its bonus."""
+        return self.use_bonus and self.curiosity_source == "rnd"
 
     @property
     def use_reward(self) -> bool:
@@ -240,11 +273,14 @@ class DistillConfig:
 
     def weights(self, progress: float) -> dict[str, float]:
         """Return the terms that count when `progress` (0 to 1) of the run is done, by weight."""
-        rewarded = self.c_ext(progress) > 0 or (self.use_bonus and self.c_int(progress) > 0)
+        has_bonus = self.use_bonus and self.c_int(progress) > 0
+        rewarded = self.c_ext(progress) > 0 or has_bonus
         weights = {"distill": self.w_distill(progress)}
         if self.use_icm:
             # A bonus needs a trained ICM even if its losses are given no weight of their own.
             weights["icm"] = self.w_icm(progress) or float(self.use_bonus)
+        if self.use_rnd and has_bonus:
+            weights["rnd"] = self.w_rnd(progress)
         if rewarded:
             weights["policy"] = self.w_policy(progress)
             weights["value"] = self.w_value(progress)
@@ -369,6 +405,41 @@ class WatchConfig:
     )
     greedy: bool = option(False, "take the most probable action instead of sampling", flag)
     seed: int = _seed(0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class Shard(NamedTuple):
+    """One of `n` equal parts of a study, counted from 1."""
+
+    part: int
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `i/n`."""
+        match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text, re.ASCII)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError("i/n with i from 1 to n, such as 2/3")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.part}/{self.n}"
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Settings of scripts/compare.py."""
+
+    grid: str = option("curiosity", f"study to run, one of {', '.join(GRIDS)}", one_of(*GRIDS))
+    out: Path = option(Path("runs/study"), "folder of the runs, shared by all grids", Path)
+    workers: int | None = option(None, "runs at a time (default: one a core)", positive_int)
+    n_threads: int = option(1, "threads of each run", positive_int)
+    retries: int = option(1, "further attempts at a run that fails", nonnegative_int)
+    shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)
+    dry_run: bool = option(False, "list the runs and start none", flag)
+    teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
 
     def __post_init__(self) -> None:
         check(self)

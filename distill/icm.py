@@ -18,7 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distill.bonus import Transitions
+
 ETA = 0.01  # scale of the bonus, the paper's eta
+# Features have collapsed when their std stays below this share of the largest logged, for so many
+# rows. Not of the first: a fresh encoder's features hardly vary (net3 on Pong: 0.0003; a student of
+# 98 % of the teacher's score: 0.19), nor for a row, as early ones differ by a factor of 100.
+COLLAPSED_SHARE, COLLAPSED_ROWS = 0.05, 5
 
 
 class ICMOutput(NamedTuple):
@@ -28,6 +34,7 @@ class ICMOutput(NamedTuple):
     forward_loss: Tensor  # (B,) half the squared error, summed over features
     inverse_correct: Tensor  # (B,) bool: the inverse model's best guess was the action
     identity_error: Tensor  # (B,) what the forward loss would be of "nothing changes"
+    phi: Tensor  # (B, F) the features of the first states, without a graph
 
 
 class ICM(nn.Module):
@@ -71,6 +78,7 @@ class ICM(nn.Module):
             forward_loss=self._forward_error(*forward_input, action),
             inverse_correct=guess.detach().argmax(1) == action,
             identity_error=0.5 * (fixed_next_phi - fixed_phi).square().sum(1),
+            phi=fixed_phi,
         )
 
     def _forward_error(self, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
@@ -80,42 +88,34 @@ class ICM(nn.Module):
         return 0.5 * (predicted - next_phi).square().sum(1)
 
     @torch.no_grad()  # a reward is a number, not something to differentiate
-    def intrinsic_reward(self, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
+    def intrinsic_reward(self, steps: Transitions) -> Tensor:
         """Return eta/2 |predicted phi' - phi'|^2 (B,): the paper's equation 7."""
-        return ETA * self._forward_error(phi, next_phi, action)
+        return ETA * self._forward_error(steps.phi, steps.next_phi, steps.action)
 
 
-class RewardScale:
-    """Divides rewards by the running std of their discounted return (Burda et al. 2018).
+class CollapseWatch:
+    """Tells once when features have lost nearly all of their variation, for good.
 
-    The return is never reset at a game's end: curiosity does not end with the game.
+    Features that never change are the easiest to predict, so that the forward loss, where it
+    reaches the encoder, may drive them there; the policy and the bonus then have nothing to see.
     """
 
-    def __init__(self, n_envs: int, gamma: float) -> None:
-        self._gamma = gamma
-        self._returns = torch.zeros(n_envs, dtype=torch.float64)
-        self._moments = torch.zeros(3, dtype=torch.float64)  # count, sum, sum of squares
+    def __init__(self) -> None:
+        self._largest, self._n_low = 0.0, 0
 
-    @property
-    def std(self) -> float:
-        """Standard deviation of all discounted returns so far; 1 before they differ."""
-        count, total, squares = self._moments.tolist()
-        variance = squares / max(count, 1) - (total / max(count, 1)) ** 2
-        # Where all returns are equal, what is left is rounding error, of either sign.
-        return variance**0.5 if variance * count > 1e-12 * squares else 1.0
+    def __call__(self, feature_std: float) -> bool:
+        """Take in the next row's `icm/feature_std`; true when features are found collapsed."""
+        if self._n_low >= COLLAPSED_ROWS:
+            return False
+        self._largest = max(self._largest, feature_std)
+        is_low = feature_std <= COLLAPSED_SHARE * self._largest
+        self._n_low = self._n_low + 1 if is_low else 0
+        return self._n_low == COLLAPSED_ROWS
 
-    def __call__(self, reward: Tensor) -> Tensor:
-        """Take in the rewards (T, N) of a rollout and return them scaled."""
-        for row in reward.detach().cpu().double():
-            self._returns = self._gamma * self._returns + row
-            seen = torch.stack((torch.ones_like(row), self._returns, self._returns.square()))
-            self._moments += seen.sum(1)
-        return reward / self.std
-
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, float]:
         """Return what `load_state` needs to go on."""
-        return {"returns": self._returns, "moments": self._moments}
+        return {"largest": self._largest, "n_low": self._n_low}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from `state`, with as many games."""
-        self._returns, self._moments = state["returns"].clone(), state["moments"].clone()
+    def load_state(self, state: dict[str, float]) -> None:
+        """Go on from `state`."""
+        self._largest, self._n_low = state["largest"], int(state["n_low"])

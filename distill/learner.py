@@ -10,7 +10,8 @@ class Learner:
     """Adam over all parameters that any term trains.
 
     Args:
-        modules: the student, and the ICM if there is one; all of their parameters are optimized.
+        modules: the student, and the ICM or RND's predictor if there is one; all of their
+            parameters are optimized.
         max_grad_norm: each module's gradient is clipped to this norm. On its own, so that an ICM
             that is cut off from the encoder leaves the student's steps as they are.
     """

@@ -1,5 +1,7 @@
 """What is measured of the updates: metrics by tag, their log, and the check that all is finite."""
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,6 +55,7 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
             "icm/majority_share": batch.action.bincount().max() / len(batch.action),
             # 0 where no feature changes at all, as may be with few and fresh ones
             "icm/forward_skill": torch.where(change > 0, 1 - error / change, 0.0),
+            "icm/feature_std": out.icm.phi.std(0, correction=0).mean(),
         }
     return metrics
 
@@ -91,6 +94,7 @@ class MetricsLog:
             "train/n_updates": run.n_updates,
             "explore/epsilon": cfg.epsilon(progress),
             "explore/teacher_mix": cfg.teacher_mix(progress),
+            "explore/coverage": len(run.coverage),
         }
         for tag in dict.fromkeys(tag for metrics in self._rows for tag in metrics):
             values = [float(metrics[tag]) for metrics in self._rows if tag in metrics]
@@ -100,3 +104,12 @@ class MetricsLog:
             row["rollout/ep_len_mean"] = float(np.mean([g.length_steps for g in run.games]))
         self._tracker.log(row, run.n_steps_done)
         self._rows = []
+        self._watch_features(row)
+
+    def _watch_features(self, row: dict[str, Tensor | float]) -> None:
+        std, run = row.get("icm/feature_std"), self._run
+        if std is not None and run.collapse_watch(float(std)):
+            sys.stderr.write(
+                f"\nthe student's features have collapsed at step {run.n_steps_done}: see"
+                " icm/feature_std; --icm_gradient inverse or a smaller --w_icm may prevent it\n"
+            )

@@ -2,6 +2,7 @@
 
     L = w_distill mean[u D(teacher || student)]             u: uncertainty weight of mean 1
       + w_icm [(1 - beta) L_inverse + beta L_forward]       on the student's own encoder
+      + w_rnd L_predictor                                   on networks of its own
       + w_policy L_PPO-clip(A) + w_value L_value - w_entropy H
 
 with A the GAE of c_ext sign(r_game) + c_int r_intrinsic / running std (distill.advantages). A term
@@ -19,6 +20,7 @@ from distill import losses
 from distill.config import DistillConfig
 from distill.icm import ICM, ICMOutput
 from distill.networks import Student
+from distill.rnd import RND
 from distill.types import Batch, PolicyBatch
 from distill.uncertainty import distill_weights
 
@@ -41,8 +43,11 @@ def compute_losses(
     cfg: DistillConfig,
     names: frozenset[str],
     icm_gradient: str,
+    rnd: RND | None = None,
 ) -> Losses:
     """Compute the terms called `names`, each averaged over its minibatch; no others.
+
+    What trains a network that is not there, `icm` or `rnd`, is left out.
 
     The encoder sees states and successors in one pass; which gradients reach it from the ICM is
     decided in `ICM.forward` alone.
@@ -50,6 +55,8 @@ def compute_losses(
     out = Losses({}, None, None, None)
     if batch is not None:
         out = _ring_losses(student, icm, batch, cfg, names, icm_gradient)
+        if rnd is not None and "rnd" in names:
+            out = out._replace(terms=out.terms | {"rnd": rnd.loss(batch.obs)})
     if policy_batch is None:
         return out
     policy_terms = _policy_terms(student, policy_batch, cfg.clip_range, names)

@@ -9,9 +9,11 @@ import torch
 
 from distill.advantages import Rewarder
 from distill.config import DistillConfig
-from distill.icm import ICM
+from distill.coverage import Coverage
+from distill.icm import ICM, CollapseWatch
 from distill.learner import Learner
 from distill.networks import Student
+from distill.rnd import RND
 from distill.rollouts import Ring
 from distill.types import Game
 from distill.uncertainty import Uncertainty
@@ -31,10 +33,14 @@ class Distillation:
     ) -> None:
         self.cfg, self.student, self.device, self.uncertainty = cfg, student, device, uncertainty
         self.icm = make_icm(cfg, student).to(device) if cfg.use_icm else None
-        modules = [student] if self.icm is None else [student, self.icm]
+        self.rnd = make_rnd(cfg).to(device) if cfg.use_rnd else None
+        predictor = None if self.rnd is None else self.rnd.predictor  # its target stays as it is
+        modules = [m for m in (student, self.icm, predictor) if m is not None]
         self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm)
         self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, n_stack, device)
-        self.rewarder = Rewarder(cfg, student, self.icm, device)
+        source = self.icm if self.rnd is None else self.rnd
+        self.rewarder = Rewarder(cfg, student, source, device)
+        self.coverage, self.collapse_watch = Coverage(), CollapseWatch()
         # One stream each, so that switching one use of randomness on does not shift another.
         streams = np.random.SeedSequence(cfg.seed).spawn(3)
         self.act_rng, self.ring_rng, self.policy_rng = map(np.random.default_rng, streams)
@@ -50,9 +56,12 @@ class Distillation:
             "train_seconds": self.train_seconds,
             "student": self.student.state_dict(),
             "icm": None if self.icm is None else self.icm.state_dict(),
+            "rnd": None if self.rnd is None else self.rnd.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
             "ring": self.ring.state(),
             "reward_scale": self.rewarder.scale.state(),
+            "coverage": self.coverage.state(),
+            "collapse_watch": self.collapse_watch.state(),
             "games": [[game.env, game.score, game.length_steps] for game in self.games],
             "rng": [rng.bit_generator.state for rng in self._rngs()],
             "uncertainty": None if self.uncertainty is None else self.uncertainty.state(),
@@ -65,10 +74,14 @@ class Distillation:
         self.student.load_state_dict(state["student"])
         if self.icm is not None:
             self.icm.load_state_dict(state["icm"])
+        if self.rnd is not None:
+            self.rnd.load_state_dict(state["rnd"])
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.ring.load_state(state["ring"])
         self.ring.restart_games()
         self.rewarder.scale.load_state(state["reward_scale"])
+        self.coverage.load_state(state["coverage"])
+        self.collapse_watch.load_state(state["collapse_watch"])
         self.games.extend(Game(*game) for game in state["games"])
         for rng, saved in zip(self._rngs(), state["rng"], strict=True):
             rng.bit_generator.state = saved
@@ -89,3 +102,10 @@ def make_icm(cfg: DistillConfig, student: Student) -> ICM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed + 1)
         return ICM(student.encoder.features_dim, student.n_actions)
+
+
+def make_rnd(cfg: DistillConfig) -> RND:
+    """Build the RND from random numbers of its own, likewise."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed + 1)
+        return RND()

@@ -1,6 +1,7 @@
 """Scoring networks, greedy and sampled, beside teacher and floors; and how the scores are shown."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +17,22 @@ from distill.types import Envs, Network
 
 
 def evaluate_modes(
-    network: Network, envs: Envs, n_games: int, *, seed: int, device: torch.device, title: str = ""
+    network: Network,
+    envs: Envs,
+    n_games: int,
+    *,
+    seed: int,
+    device: torch.device,
+    modes: Sequence[str] = MODES,
+    title: str = "",
 ) -> dict[str, Score]:
-    """Score greedy and sampled play over `n_games` whole games each, from the same starts."""
-    progress = Progress(len(MODES) * n_games, unit="game", title=title)
+    """Score each mode of play over `n_games` whole games, all from the same starts."""
+    progress = Progress(len(modes) * n_games, unit="game", title=title)
     scores = {
         mode: evaluate(
             network, envs, n_games, mode=mode, seed=seed, device=device, progress=progress
         )
-        for mode in MODES
+        for mode in modes
     }
     progress.close()
     return scores
@@ -88,6 +96,7 @@ class Scorer:
         metadata: kept with the students: teacher, env_id.
         seed: of the sampled actions.
         device: where the student is.
+        modes: of play: sampled actions always, greedy ones if wanted.
     """
 
     def __init__(
@@ -100,10 +109,11 @@ class Scorer:
         metadata: dict[str, str],
         seed: int,
         device: torch.device,
+        modes: Sequence[str] = MODES,
     ) -> None:
         self._student, self.reference, self._run_dir = student, reference, run_dir
         self._tracker, self._metadata = tracker, metadata
-        self._seed, self._device = seed, device
+        self._seed, self._device, self._modes = seed, device, modes
         self.best = float("-inf")
 
     def interim(self, envs: Envs, n_games: int, step: int) -> None:
@@ -121,7 +131,13 @@ class Scorer:
 
     def _score(self, envs: Envs, n_games: int, step: int, *, title: str) -> dict[str, Score]:
         scores = evaluate_modes(
-            self._student, envs, n_games, seed=self._seed, device=self._device, title=title
+            self._student,
+            envs,
+            n_games,
+            seed=self._seed,
+            device=self._device,
+            modes=self._modes,
+            title=title,
         )
         self._tracker.log(self._row(scores), step)
         return scores
@@ -129,11 +145,12 @@ class Scorer:
     def _row(self, scores: dict[str, Score]) -> dict[str, float]:
         row = {
             "eval/mean_reward": scores["sampled"].mean,
-            "eval/mean_reward_greedy": scores["greedy"].mean,
             "eval/mean_ep_length": scores["sampled"].mean_length_steps,
             "eval/teacher": self.reference.teacher["sampled"].mean,
             "eval/floor": self.reference.floors.highest,
         }
+        if "greedy" in scores:
+            row["eval/mean_reward_greedy"] = scores["greedy"].mean
         share = self.reference.share(scores["sampled"])
         return row if share is None else row | {"eval/score_share": share}
 

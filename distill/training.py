@@ -56,6 +56,7 @@ def train_student(
         newest = None
         if "policy" in weights or "value" in weights:
             newest = NewestRollout(rollout, places, *run.rewarder(rollout, labels, progress))
+        run.coverage.add(rollout.obs, run.n_steps_done)
         run.n_steps_done += places.size
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
@@ -97,6 +98,7 @@ def learn(
             cfg=cfg,
             names=frozenset(weights),
             icm_gradient=cfg.encoder_gradient(progress),
+            rnd=run.rnd,
         )
         if left == 0:
             metrics = describe(out, batch) | ({} if newest is None else run.rewarder.metrics)
@@ -118,7 +120,7 @@ def draw(
 ) -> tuple[Batch | None, PolicyBatch | None]:
     """Draw an update's minibatches; None where no term needs one or there is nothing to draw."""
     cfg, batch = run.cfg, None
-    if weights.keys() & {"distill", "icm"} and run.ring.n_candidates:
+    if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_candidates:
         batch = run.ring.sample(
             run.ring_rng, cfg.batch_size, n_candidates=cfg.n_candidates, pairs="icm" in weights
         )
@@ -138,8 +140,14 @@ def check_saveable(run: Distillation) -> None:
         return
     rng, curious = copy.deepcopy(run.ring_rng), run.icm is not None
     batch = run.ring.sample(rng, run.cfg.batch_size, pairs=curious)
-    names = frozenset(("distill", "icm") if curious else ("distill",))
     out = compute_losses(
-        run.student, run.icm, batch, None, cfg=run.cfg, names=names, icm_gradient="none"
+        run.student,
+        run.icm,
+        batch,
+        None,
+        cfg=run.cfg,
+        names=frozenset(("distill", "icm", "rnd") if curious else ("distill", "rnd")),
+        icm_gradient="none",
+        rnd=run.rnd,
     )
     check_finite([out.terms], run.n_steps_done)

@@ -20,7 +20,7 @@ from distill.checkpoint import reopen, save_run
 from distill.config import DEFAULT_ENV, DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
-from distill.evaluation import Score
+from distill.evaluation import MODES, Score
 from distill.files import write_text
 from distill.floors import CACHES, Floors, first_score_note, floors_of
 from distill.networks import Student, n_actor_parameters
@@ -106,7 +106,8 @@ def make_run(setting: Setting) -> Distillation:
 def default_run_dir(setting: Setting) -> Path:
     """Name a new folder after game, student, kind of run, time and seed."""
     cfg = setting.cfg
-    kind = f"curious-{cfg.curiosity}" if cfg.use_curiosity else "plain"
+    what = "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity
+    kind = f"curious-{what}" if cfg.use_curiosity else "plain"
     student = str(cfg.student).replace(",", "-")
     game = setting.env_id.replace("/", "-")
     name = f"distill_{game}_{student}_{kind}_{time_stamp()}_seed{cfg.seed}"
@@ -267,6 +268,7 @@ def run_to_end(
             metadata=metadata,
             seed=FINAL_SEED,
             device=setting.device,
+            modes=MODES if cfg.eval_greedy else ("sampled",),
         )
         scorer.best = float("-inf") if state is None else state["best_score"]
         train(setting, run, scorer, run_dir, tracker)

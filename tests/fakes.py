@@ -4,6 +4,7 @@ The pictures of the games say where they come from: four pixels in a corner hold
 and age, and one of `n_actions` horizontal bands is bright, which is what the teacher answers to.
 """
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from distill.config import DistillConfig
 from distill.learner import Learner
 from distill.networks import Student
 from distill.run_state import Distillation
+from distill.schedules import LinearSchedule
 from distill.tracking import TAGS, Tracker
 from distill.training import Hooks, train_student
 from distill.types import Game, Step, Widths
@@ -254,3 +256,32 @@ def same_weights(left, right):
     """Tell whether two runs' acting weights are equal to the bit."""
     a, b = weights_of(left), weights_of(right)
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def constant(value):
+    """Return a schedule that never changes."""
+    return LinearSchedule(value, value)
+
+
+def trained(**what):
+    """Train a small run to its end."""
+    run = make_run(settings(**what))
+    train(run)
+    return run
+
+
+def first_gradient(run):
+    """Return the gradient of encoder and action head in the one update that was made."""
+    actor = {
+        id(p) for net in (run.student.encoder, run.student.action_net) for p in net.parameters()
+    }
+    state = run.learner.optimizer.state
+    return torch.cat([10 * state[p]["exp_avg"].flatten() for p in state if id(p) in actor])
+
+
+def through_a_file(state):
+    """Save a state and read it back as checkpoints are."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill.acting import Actor
 from distill.advantages import NewestRollout, Rewarder
+from distill.bonus import BonusSource, Transitions
 from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.labels import Labels
@@ -39,12 +40,27 @@ class GrayStudent:
         return features[:, 0]
 
 
-class GrayICM:
+class GrayBonus:
     """Finds a change of gray as novel as it is large."""
 
-    def intrinsic_reward(self, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
-        assert action.shape == phi.shape[:1]
-        return (next_phi - phi).abs()[:, 0]
+    def intrinsic_reward(self, steps: Transitions) -> Tensor:
+        assert steps.action.shape == steps.phi.shape[:1]
+        return (steps.next_phi - steps.phi).abs()[:, 0]
+
+
+class NextFrames:
+    """Keeps what it is shown of the next states; finds nothing novel."""
+
+    def intrinsic_reward(self, steps: Transitions) -> Tensor:
+        self.shown = steps.next_frame
+        return torch.zeros(len(steps.action))
+
+
+class Untouchable:
+    """A source that must not be asked."""
+
+    def intrinsic_reward(self, steps: Transitions) -> Tensor:
+        raise AssertionError("a bonus that does not count was computed")
 
 
 def constant(value: float) -> LinearSchedule:
@@ -84,8 +100,8 @@ def make_labels(uncertainty: np.ndarray | None = None) -> Labels:
     return Labels(np.zeros((T, N, N_ACTIONS), np.float32), doubt, zeros)
 
 
-def make_rewarder(cfg: DistillConfig) -> Rewarder:
-    return Rewarder(cfg, cast("Student", GrayStudent()), cast("ICM", GrayICM()), CPU)
+def make_rewarder(cfg: DistillConfig, source: BonusSource | None = None) -> Rewarder:
+    return Rewarder(cfg, cast("Student", GrayStudent()), source or GrayBonus(), CPU)
 
 
 def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -93,9 +109,9 @@ def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> tupl
     return rewarder(gray_rollout(**kwargs), make_labels(), progress)
 
 
-def one_step_errors(reward: np.ndarray) -> Tensor:
-    """r + V' / 2 - V, where V' counts only inside an episode."""
-    goes_on = 1.0 - (GAME_OVER | LIFE_LOST)
+def one_step_errors(reward: np.ndarray, *, endless: bool = False) -> Tensor:
+    """r + V' / 2 - V, where V' counts only inside an episode, or always."""
+    goes_on = 1.0 - (GAME_OVER | LIFE_LOST) * (not endless)
     return torch.from_numpy(reward + 0.5 * goes_on * GRAY[1:] - GRAY[:-1]).float()
 
 
@@ -137,6 +153,39 @@ def test_the_factors_follow_their_schedules():
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_novelty_by_rnd_does_not_end_with_a_game_or_a_life():
+    advantage, _ = advantages(curious(curiosity_source="rnd"))
+    expected = one_step_errors(2 * NOVELTY / STD, endless=True)
+    torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_beside_the_games_reward_novelty_by_rnd_ends_where_the_game_does():
+    """There is one value head for the sum of both."""
+    advantage, _ = advantages(curious(curiosity_source="rnd", c_ext=constant(3.0)))
+    expected = one_step_errors(3 * REWARD + 2 * NOVELTY / STD)
+    torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_source_is_shown_the_newest_frame_of_each_next_state():
+    source, rollout = NextFrames(), gray_rollout()
+    rollout.obs[:, :, :3] = rollout.last_obs[:, :3] = 99  # older frames
+    make_rewarder(curious(), source)(rollout, make_labels(), 0.0)
+    levels = torch.from_numpy(GRAY[1:]).flatten()[:, None, None, None]
+    assert torch.equal(source.shown, levels.expand(T * N, 1, 84, 84).to(torch.uint8))
+
+
+def test_a_bonus_that_has_faded_is_neither_computed_nor_reported():
+    cfg = curious(c_ext=constant(2.0), c_int=LinearSchedule(1.0, 0.0, 0.5))
+    rewarder = make_rewarder(cfg)
+    rewarder(gray_rollout(), make_labels(), 0.4)
+    assert rewarder.metrics
+    rewarder = make_rewarder(cfg, Untouchable())
+    advantage, _ = rewarder(gray_rollout(), make_labels(), 0.5)
+    expected = one_step_errors(2 * REWARD)
+    torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
+    assert rewarder.metrics == {}
+
+
 def test_without_a_bonus_the_icm_is_not_asked():
     cfg = make_cfg(c_ext=constant(2.0), use_curiosity=True, curiosity="aux")
     rewarder = Rewarder(cfg, cast("Student", GrayStudent()), None, CPU)
@@ -155,10 +204,30 @@ def test_the_scale_takes_in_one_rollout_after_the_other():
     assert not torch.equal(first, second)
 
 
-def test_the_reported_reward_is_the_unscaled_one():
-    rewarder = make_rewarder(curious())
+@pytest.mark.parametrize("source", ["icm", "rnd"])
+def test_the_reported_reward_is_the_unscaled_one_beside_its_scale(source):
+    rewarder = make_rewarder(curious(curiosity_source=source))
     rewarder(gray_rollout(), make_labels(), 0.0)
-    assert rewarder.metrics == {"icm/intrinsic_reward": pytest.approx(14 / 6, rel=1e-6)}
+    assert rewarder.metrics == {
+        f"{source}/intrinsic_reward": pytest.approx(14 / 6, rel=1e-6),
+        "explore/bonus_std": pytest.approx(STD, rel=1e-6),
+        "explore/bonus_share": 1.0,
+    }
+
+
+def test_the_bonus_share_is_of_what_counts_in_absolute_values():
+    rewarder, rollout = make_rewarder(curious(c_ext=constant(3.0))), gray_rollout()
+    rollout.reward[0] = -1.0  # so 2 lost and 2 won
+    rewarder(rollout, make_labels(), 0.0)
+    bonus = 2 * 14 / STD
+    expected = bonus / (bonus + 3 * 4)
+    assert rewarder.metrics["explore/bonus_share"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_where_neither_reward_came_the_bonus_has_no_share():
+    rewarder = make_rewarder(curious(), NextFrames())
+    rewarder(gray_rollout(), make_labels(), 0.0)
+    assert rewarder.metrics["explore/bonus_share"] == 0.0
 
 
 DOUBT = np.array([[0, 1], [2, 1], [0, 2]])  # of mean 1: the bonus counts 1/2, 1 or 3/2 times

@@ -177,6 +177,29 @@ def test_help_shows_every_flag_and_its_default(capsys):
     assert "--epsilon EPSILON schedule (default: 1:0)" in out
 
 
+# --- back to a command line ---
+
+
+def test_settings_at_their_defaults_need_no_flag():
+    assert cli.to_argv(Config()) == []
+
+
+def test_settings_are_spelled_as_a_command_line_that_gives_them():
+    given = ["1000", "--gamma", "0.9", "--epsilon", "1:0.5:0.25", "--use_fire", "--run_dir", "a b"]
+    cfg = parse(*given)
+    assert cli.to_argv(cfg) == given
+    assert cli.to_argv(Many(numbers=(3, 4), seed=1)) == ["3", "4", "--seed", "1"]
+
+
+def test_a_truth_that_is_the_default_is_taken_back_by_its_no():
+    @dataclass(frozen=True)
+    class Truth:
+        eval_greedy: bool = option(True, "a truth", flag)
+
+    assert cli.to_argv(Truth(eval_greedy=False)) == ["--no-eval_greedy"]
+    assert parse_settings(Truth, "", ["--no-eval_greedy"]) == Truth(eval_greedy=False)
+
+
 # --- a positional of many values ---
 
 

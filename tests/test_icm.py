@@ -1,13 +1,13 @@
-"""The ICM's losses in closed form, which gradient goes where, and the scale of its reward."""
+"""The ICM's losses in closed form, which gradient goes where, its reward, and collapse."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.icm import ETA, ICM, ICMOutput, RewardScale
+from distill.bonus import Transitions
+from distill.icm import COLLAPSED_ROWS, COLLAPSED_SHARE, ETA, ICM, CollapseWatch, ICMOutput
 
 WIRINGS = ("inverse", "both", "none")
 N_FEATURES, N_ACTIONS = 3, 2
@@ -164,16 +164,21 @@ def test_the_gradient_of_the_forward_loss_by_the_next_features_is_minus_the_erro
 # The reward
 
 
+def reward_of(icm: ICM, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
+    no_frame = torch.zeros(len(phi), 0)  # what it looks like is not asked
+    return icm.intrinsic_reward(Transitions(phi, next_phi, action, no_frame))
+
+
 def test_the_reward_is_eta_times_the_forward_loss():
     icm = make_icm()
     expected = 0.01 * icm(*transitions(), "none").forward_loss.detach()
     assert ETA == 0.01
-    torch.testing.assert_close(icm.intrinsic_reward(*transitions()), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(reward_of(icm, *transitions()), expected, rtol=1e-6, atol=0)
 
 
 def test_the_reward_has_no_graph():
     phi, next_phi, action = transitions()
-    reward = make_icm().intrinsic_reward(phi.requires_grad_(), next_phi, action)
+    reward = reward_of(make_icm(), phi.requires_grad_(), next_phi, action)
     assert not reward.requires_grad
 
 
@@ -181,84 +186,45 @@ def test_what_the_forward_model_has_learned_is_rewarded_less():
     """The sign that turns curiosity into its opposite if it is wrong."""
     icm = make_icm()
     phi, next_phi, action = transitions()
-    before = icm.intrinsic_reward(phi, next_phi, action)
+    before = reward_of(icm, phi, next_phi, action)
     optimizer = torch.optim.Adam(icm.parameters(), lr=0.01)
     for _ in range(30):
         optimizer.zero_grad()
         icm(phi[:1], next_phi[:1], action[:1], "none").forward_loss.sum().backward()
         optimizer.step()
-    assert icm.intrinsic_reward(phi, next_phi, action)[0] < 0.5 * before[0]
+    assert reward_of(icm, phi, next_phi, action)[0] < 0.5 * before[0]
 
 
-# The scale
+# Collapse
 
 
-def random_rewards(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).exponential(size=shape)
+LOW = 0.9 * COLLAPSED_SHARE
 
 
-def running_returns(rewards: np.ndarray, gamma: float) -> np.ndarray:
-    """Sum what each of N games (columns) collected up to each step, older rewards discounted."""
-    n_steps = len(rewards)
-    lag = np.subtract.outer(np.arange(n_steps), np.arange(n_steps))  # (T, T)
-    discount = np.where(lag >= 0, gamma ** np.abs(lag), 0.0)
-    return discount @ rewards
+def told(watch: CollapseWatch, *values: float) -> list[bool]:
+    return [watch(value) for value in values]
 
 
-def test_the_scale_is_the_std_of_the_discounted_returns_of_all_rollouts_so_far():
-    scale, rewards = RewardScale(3, 0.9), random_rewards(20, 3)
-    for end in (5, 6, 20):
-        start = {5: 0, 6: 5, 20: 6}[end]
-        scaled = scale(torch.from_numpy(rewards[start:end]))
-        std = running_returns(rewards[:end], 0.9).std()
-        assert scale.std == pytest.approx(std, rel=1e-9)
-        np.testing.assert_allclose(scaled.numpy(), rewards[start:end] / std, rtol=1e-9)
+def test_a_collapse_from_the_largest_variation_seen_is_told_when_it_lasts_and_once():
+    watch = CollapseWatch()
+    assert not any(told(watch, 0.01, 3.0, 2.0))
+    assert told(watch, *[3 * LOW] * 7) == [False] * 4 + [True] + [False] * 2
+    assert not any(told(watch, 3.0, *[0.0] * 9))
 
 
-def test_the_scale_makes_the_unit_of_the_reward_not_matter():
-    rewards = torch.from_numpy(random_rewards(30, 2))
-    torch.testing.assert_close(
-        RewardScale(2, 0.99)(1e-3 * rewards), RewardScale(2, 0.99)(rewards), rtol=1e-6, atol=0
-    )
+def test_a_short_dip_or_a_large_loss_of_variation_is_no_collapse():
+    assert COLLAPSED_ROWS == 5
+    assert not any(told(CollapseWatch(), *([1.0] + [LOW] * 4) * 3, *[2 * COLLAPSED_SHARE] * 9))
 
 
-def test_the_scale_keeps_shape_type_and_sign():
-    scaled = RewardScale(2, 0.9)(torch.from_numpy(random_rewards(8, 2)).float())
-    assert scaled.shape == (8, 2)
-    assert scaled.dtype == torch.float32
-    assert (scaled > 0).all()
+def test_features_that_never_vary_have_collapsed():
+    assert any(told(CollapseWatch(), *[0.0] * COLLAPSED_ROWS))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)  # rounded differently
-@pytest.mark.parametrize("gamma", [0.0, 0.99, 1.0])
-@pytest.mark.parametrize("reward", [0.0, 0.1, 0.3, 1e-4, 7.7])
-def test_constant_rewards_stay_finite_and_moderate(reward, gamma, dtype):
-    scale = RewardScale(3, gamma)
-    for _ in range(5):
-        scaled = scale(torch.full((7, 3), reward, dtype=dtype))
-        assert scaled.isfinite().all()
-        assert scaled.abs().max() < 10
-
-
-def test_a_single_reward_is_left_as_it_is():
-    torch.testing.assert_close(RewardScale(1, 0.9)(torch.tensor([[3.0]])), torch.tensor([[3.0]]))
-
-
-def test_a_scale_goes_on_from_its_saved_state_as_if_never_stopped(tmp_path):
-    rewards = torch.from_numpy(random_rewards(12, 2))
-    scale = RewardScale(2, 0.9)
-    scale(rewards[:7])
-    torch.save(scale.state(), tmp_path / "scale.pt")
-    resumed = RewardScale(2, 0.9)
-    resumed.load_state(torch.load(tmp_path / "scale.pt", weights_only=True))
-    assert torch.equal(resumed(rewards[7:]), scale(rewards[7:]))
-    assert resumed.std == scale.std
-
-
-def test_two_scales_that_share_a_state_go_their_own_ways():
-    first, second = RewardScale(2, 0.9), RewardScale(2, 0.9)
-    first(torch.from_numpy(random_rewards(5, 2)))
-    second.load_state(first.state())
-    std = first.std
-    second(torch.from_numpy(10 * random_rewards(5, 2, seed=1)))
-    assert first.std == std
+@pytest.mark.parametrize("n_seen", range(8))
+def test_a_watch_goes_on_from_its_saved_state(n_seen):
+    values = 2.0, 1.0, *[LOW] * 6, 1.0, *[0.0] * 6
+    watch, resumed = CollapseWatch(), CollapseWatch()
+    told(watch, *values[:n_seen])
+    resumed.load_state(watch.state())
+    assert told(resumed, *values[n_seen:]) == told(watch, *values[n_seen:])

@@ -12,6 +12,7 @@ from distill.config import DistillConfig, EvalConfig, TeacherConfig
 from distill.icm import ICM
 from distill.networks import Student, pack
 from distill.objective import Losses, compute_losses
+from distill.rnd import RND
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Batch, PolicyBatch
 
@@ -137,6 +138,28 @@ def trained_by(loss: Tensor, student: Student, icm: ICM) -> set[str]:
 def test_a_term_trains_what_it_claims_to_train_and_nothing_else(name, expected):
     networks = make_networks()
     assert trained_by(compute(*networks).terms[name], *networks) == expected
+
+
+def rnd_term(student: Student, icm: ICM | None, rnd: RND, *, names: frozenset[str]) -> Losses:
+    cfg = DistillConfig(use_curiosity=True, curiosity_source="rnd")
+    return compute_losses(
+        student, icm, make_batches()[0], None, cfg=cfg, names=names, icm_gradient="none", rnd=rnd
+    )
+
+
+def test_the_rnd_term_trains_its_predictor_and_nothing_of_the_student():
+    student, icm = make_networks()
+    rnd = RND()
+    term = rnd_term(student, icm, rnd, names=frozenset({"distill", "rnd"})).terms["rnd"]
+    assert trained_by(term, student, icm) == set()
+    assert all(g.any() for g in gradients(term, list(rnd.predictor.parameters())))
+
+
+def test_an_rnd_changes_no_other_term():
+    student, icm = make_networks()
+    out = rnd_term(student, icm, RND(), names=frozenset({"distill", "rnd"}))
+    plain = compute(student, icm, names=frozenset({"distill"})).terms
+    assert torch.equal(out.terms["distill"], plain["distill"])
 
 
 @pytest.mark.parametrize("loss", ["kl", "reverse_kl", "js", "nll", "mse"])
@@ -341,6 +364,12 @@ def test_the_terms_are_those_asked_for_and_no_others(names):
     assert compute(student, icm, names=names).terms.keys() == names
 
 
+def test_an_rnd_that_is_not_asked_for_is_not_computed(monkeypatch):
+    rnd = RND()
+    monkeypatch.setattr(rnd, "forward", Untouchable.forward)  # fails however it is called
+    assert rnd_term(*make_networks(), rnd, names=frozenset({"distill"})).terms.keys() == {"distill"}
+
+
 def test_a_term_that_happens_to_be_0_is_still_a_term():
     student, icm = make_networks()
     batch, policy_batch = make_batches()
@@ -430,10 +459,34 @@ def test_policy_terms_start_when_the_games_reward_starts():
     assert "policy" in cfg.weights(0.1)
 
 
-def test_policy_terms_stop_when_the_bonus_has_faded():
-    cfg = DistillConfig(use_curiosity=True)
-    assert {"policy", "value"} <= cfg.weights(0.79).keys()
-    assert cfg.weights(0.8).keys() == {"distill", "icm"}
+@pytest.mark.parametrize(("source", "left"), [("icm", {"distill", "icm"}), ("rnd", {"distill"})])
+def test_by_default_the_bonus_has_faded_and_its_terms_stop_before_a_run_ends(source, left):
+    cfg = DistillConfig(use_curiosity=True, curiosity_source=source)
+    assert {"policy", "value", source} <= cfg.weights(0.79).keys()
+    for progress in (0.8, 0.9, 1.0):
+        assert cfg.c_int(progress) == 0
+        assert cfg.weights(progress).keys() == left
+
+
+@pytest.mark.parametrize("curiosity", ["bonus", "both"])
+def test_rnd_is_a_bonus_whether_or_not_more_was_asked_for(curiosity):
+    cfg = DistillConfig(use_curiosity=True, curiosity=curiosity, curiosity_source="rnd")
+    assert cfg.use_rnd
+    assert cfg.weights(0.0) == {"distill": 1.0, "rnd": 1.0, "policy": 1.0, "value": 0.5}
+
+
+def test_rnd_cannot_shape_the_encoder():
+    with pytest.raises(ValueError, match=r"--curiosity aux needs --curiosity_source icm: rnd is"):
+        DistillConfig(use_curiosity=True, curiosity="aux", curiosity_source="rnd")
+
+
+def test_an_rnd_learns_by_its_weight_for_as_long_as_its_bonus_counts():
+    rnd = {"use_curiosity": True, "curiosity_source": "rnd"}
+    cfg = DistillConfig(**rnd, w_rnd=LinearSchedule(2.0, 0.0, 0.5))
+    assert cfg.weights(0.25)["rnd"] == pytest.approx(1.0, rel=1e-12)
+    assert "rnd" not in cfg.weights(0.5)
+    assert "rnd" not in DistillConfig(**rnd, c_ext=ON).weights(0.8)
+    assert "rnd" in DistillConfig(**rnd, c_int=LinearSchedule(0.0, 1.0)).weights(0.1)
 
 
 @pytest.mark.parametrize("curiosity", ["bonus", "both"])
@@ -462,12 +515,19 @@ def test_an_auxiliary_icm_brings_no_policy_terms():
         ({"use_curiosity": True, "curiosity": "aux", "c_ext": ON}, True, False, True),
         ({"use_curiosity": True, "curiosity": "aux", "w_icm": OFF}, False, False, False),
         ({"use_curiosity": True, "curiosity": "bonus"}, True, True, True),
+        ({"use_curiosity": True, "curiosity_source": "rnd"}, False, True, True),
+        ({"use_curiosity": True, "curiosity_source": "rnd", "w_icm": OFF}, False, True, True),
+        ({"use_curiosity": True, "curiosity_source": "rnd", "w_rnd": OFF}, False, False, False),
+        ({"use_curiosity": True, "curiosity_source": "rnd", "c_int": OFF}, False, False, False),
+        ({"use_curiosity": True, "w_rnd": OFF}, True, True, True),
+        ({"curiosity_source": "rnd"}, False, False, False),
     ],
 )
 def test_what_a_run_uses_follows_from_its_settings(settings, use_icm, use_bonus, use_reward):
     cfg = DistillConfig(**settings)
     assert (cfg.use_icm, cfg.use_bonus, cfg.use_reward) == (use_icm, use_bonus, use_reward)
     assert ("icm" in cfg.weights(0.0)) == use_icm
+    assert ("rnd" in cfg.weights(0.0)) == cfg.use_rnd == (use_bonus and not use_icm)
     assert ("value" in cfg.weights(0.0)) == use_reward
 
 
@@ -479,7 +539,13 @@ def test_a_ring_that_cannot_hold_two_rollouts_is_refused():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"temperature": 0.0}, {"loss": "l2"}, {"curiosity": "much"}, {"icm_beta": 1.1}],
+    [
+        {"temperature": 0.0},
+        {"loss": "l2"},
+        {"curiosity": "much"},
+        {"curiosity_source": "ngu"},
+        {"icm_beta": 1.1},
+    ],
     ids=str,
 )
 def test_a_value_that_is_not_allowed_is_refused_by_name(settings):

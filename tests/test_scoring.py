@@ -61,7 +61,7 @@ def games():
     return FakeEnvs(2, lengths=(5, 7), worths=(-1.0, 0.0, 1.0, 2.0))
 
 
-def scorer_of(student, folder, *, tracker=None, reference=reference()):  # noqa: B008 (a constant)
+def scorer_of(student, folder, *, tracker=None, reference=reference(), modes=MODES):  # noqa: B008
     return Scorer(
         student,
         reference,
@@ -70,6 +70,7 @@ def scorer_of(student, folder, *, tracker=None, reference=reference()):  # noqa:
         metadata={"teacher": "expert.zip", "env_id": "PongNoFrameskip-v4"},
         seed=1,
         device=CPU,
+        modes=modes,
     )
 
 
@@ -163,6 +164,14 @@ def test_scores_are_logged_beside_teacher_and_floor(student, tmp_path):
             },
         )
     ]
+
+
+def test_greedy_play_is_left_out_where_it_is_not_wanted(student, tmp_path):
+    tracker, envs = FakeTracker(), games()
+    scores = scorer_of(student, tmp_path, tracker=tracker, modes=("sampled",)).final(envs, 2, 300)
+    assert list(scores) == ["sampled"]
+    assert "eval/mean_reward_greedy" not in tracker.rows[0][1]
+    assert envs.tape.count("reset") == 1
 
 
 def test_no_share_is_logged_where_there_is_none(student, tmp_path):

@@ -1,6 +1,5 @@
 """The loop on fakes: who is called when, what is learned, how a run is repeated and resumed."""
 
-import io
 from copy import deepcopy
 
 import numpy as np
@@ -14,11 +13,15 @@ from fakes import (
     FakeTracker,
     FixedTeacher,
     TapedLearner,
+    constant,
     fake_hooks,
+    first_gradient,
     make_run,
     same_weights,
     settings,
+    through_a_file,
     train,
+    trained,
     weights_of,
 )
 
@@ -35,15 +38,13 @@ from distill.types import WIDTHS
 CURIOUS = {"use_curiosity": True}
 AUX = CURIOUS | {"curiosity": "aux"}
 BONUS = CURIOUS | {"curiosity": "bonus"}
-
-
-def constant(value):
-    return LinearSchedule(value, value)
-
-
+RND = CURIOUS | {"curiosity_source": "rnd"}
 ZERO, ONE = constant(0.0), constant(1.0)
 EVERYTHING = CURIOUS | {"use_uncertainty": True, "c_ext": ONE, "w_entropy": constant(0.01)}
 FROM_SCRATCH = {"w_distill": ZERO, "c_ext": ONE}
+EACH_KIND = pytest.mark.parametrize(
+    "what", [{}, EVERYTHING, RND, FROM_SCRATCH], ids=["plain", "all", "rnd", "scratch"]
+)
 
 
 def record(cfg, *, stop_after=None, **games):
@@ -80,7 +81,7 @@ def test_the_loop_acts_labels_learns_and_then_logs_evaluates_and_saves_what_is_d
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+@EACH_KIND
 def test_labels_come_once_a_rollout_in_one_batch(what):
     _, tape = record(settings(n_envs=3, n_steps=5, total_steps=150, ring_size=60, **what))
     assert of(tape, "label") == [15] * 10
@@ -149,7 +150,7 @@ def test_the_games_that_ended_are_the_curve_of_scores():
 # Determinism, and what each term changes
 
 
-@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+@EACH_KIND
 def test_two_runs_with_one_seed_are_equal_to_the_bit(what):
     runs = [make_run(settings(**what)) for _ in range(2)]
     trackers = [train(run) for run in runs]
@@ -170,36 +171,26 @@ def test_runs_with_different_seeds_differ():
     assert not same_weights(*runs)
 
 
-def trained(**what):
-    """Train a small run to its end."""
-    run = make_run(settings(**what))
-    train(run)
-    return run
-
-
 @pytest.mark.parametrize(
     "what",
     [
         CURIOUS | {"w_icm": ZERO, "c_int": ZERO},
         AUX | {"w_icm": ZERO},
         BONUS | {"c_int": ZERO},
+        RND | {"c_int": ZERO},
+        RND | {"w_rnd": ZERO},
         {"w_entropy": ONE, "w_value": constant(3.0)},
         {"icm_gradient": "both", "c_int": ONE, "w_icm": ONE},
+        {"curiosity_source": "rnd", "c_int": ONE, "w_rnd": constant(3.0)},
         {"uncertainty_target": "both"},
     ],
-    ids=["curiosity", "aux", "bonus", "policy terms, no reward", "no curiosity", "no uncertainty"],
-)
+    ids=[
+        "curiosity", "aux", "bonus", "rnd's bonus", "rnd", "policy terms, no reward",
+        "no curiosity", "no curiosity by rnd", "no uncertainty",
+    ],
+)  # fmt: skip
 def test_a_term_of_weight_zero_leaves_a_run_as_if_it_had_never_heard_of_it(what):
     assert same_weights(trained(), trained(**what))
-
-
-def first_gradient(run):
-    """Return the gradient of encoder and action head in the one update that was made."""
-    trained = {
-        id(p) for net in (run.student.encoder, run.student.action_net) for p in net.parameters()
-    }
-    state = run.learner.optimizer.state
-    return torch.cat([10 * state[p]["exp_avg"].flatten() for p in state if id(p) in trained])
 
 
 ONE_UPDATE = {"total_steps": 32, "steps_per_update": 16, "epsilon": ZERO}
@@ -207,6 +198,7 @@ ACTIVE = {
     "aux": AUX,
     "aux by both losses": AUX | {"icm_gradient": "both"},
     "bonus": BONUS,
+    "rnd": RND,
     "reward": {"c_ext": ONE},
     "uncertainty": {"use_uncertainty": True},
     "temperature": {"temperature": 2.0},
@@ -343,6 +335,7 @@ def test_metrics_of_a_run_with_everything_on_describe_every_term():
     assert {f"{group}/{term}" for group in ("loss", "grad_norm") for term in terms} <= tags
     assert {
         "icm/inverse_loss", "icm/forward_loss", "icm/inverse_accuracy", "icm/intrinsic_reward",
+        "icm/feature_std", "explore/coverage", "explore/bonus_std", "explore/bonus_share",
         "uncertainty/mean", "explore/epsilon", "explore/teacher_mix", "time/fps",
         "train/learning_rate", "train/n_updates", "distill/kl", "distill/agreement",
         "distill/teacher_entropy", "distill/student_entropy", "rollout/ep_rew_mean",
@@ -353,10 +346,8 @@ def test_metrics_of_a_run_with_everything_on_describe_every_term():
 
 def test_metrics_of_a_plain_run_have_no_word_of_what_is_off():
     tags = {tag for _, row in train(make_run()).rows for tag in row}
-    assert {tag for tag in tags if tag.startswith(("loss/", "grad_norm/", "icm/", "unc"))} == {
-        "loss/distill",
-        "grad_norm/distill",
-    }
+    off = ("loss/", "grad_norm/", "icm/", "rnd/", "explore/bonus", "unc")
+    assert {tag for tag in tags if tag.startswith(off)} == {"loss/distill", "grad_norm/distill"}
 
 
 def test_gradient_norms_are_measured_every_fifth_row():
@@ -426,7 +417,7 @@ def test_what_the_last_update_broke_is_not_saved():
         check_saveable(run)
 
 
-@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+@EACH_KIND
 def test_a_healthy_run_is_saveable_and_none_the_different_for_it(what):
     run = make_run(settings(**what))
     check_saveable(run)  # with nothing in its ring
@@ -467,13 +458,6 @@ def test_a_ring_that_could_hold_no_whole_pair_is_refused_with_the_smallest_size(
 # Resuming
 
 
-def through_a_file(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
 def assert_same_state(left, right, path=""):
     if isinstance(left, dict):
         assert left.keys() == right.keys(), path
@@ -495,7 +479,7 @@ def interrupted(cfg, *, after, **games):
     return first, resumed
 
 
-@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+@EACH_KIND
 def test_a_saved_state_is_put_back_whole(what):
     first, resumed = interrupted(settings(**what), after=5)
     assert first.n_updates > 0
@@ -503,7 +487,7 @@ def test_a_saved_state_is_put_back_whole(what):
     assert_same_state(first.state(), resumed.state())
 
 
-@pytest.mark.parametrize("what", [{}, EVERYTHING, FROM_SCRATCH], ids=["plain", "all", "scratch"])
+@EACH_KIND
 def test_a_run_resumed_between_games_ends_as_one_that_never_stopped(what):
     games = {"lengths": (4,), "alike": True}  # every game ends with its rollout
     cfg = settings(**what)
