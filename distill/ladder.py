@@ -10,14 +10,12 @@ from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from distill import cli
-from distill.config import TeacherConfig
+from distill.config import FOLDERS, TeacherConfig
 from distill.envs import sticky_probability
 from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.files import write_atomically, write_text
 from distill.sb3 import export_zip
 from distill.teacher import read_record
-
-PLACES = ("teachers_dir", "run_dir", "resume")  # of one machine, no part of what a teacher is
 
 
 def ladder(total_steps: int) -> list[int]:
@@ -70,7 +68,7 @@ def keep_teacher(
         "sticky_probability": sticky_probability(cfg.env),
         "training_score": float(np.mean(games)) if games else None,
         "training_games": len(games),
-        "settings": {k: _name(v) for k, v in cli.to_yaml(cfg).items() if k not in PLACES},
+        "settings": {k: _name(v) for k, v in cli.to_yaml(cfg).items() if k not in FOLDERS},
         **origin,
     }
     policy, space = model.policy, model.action_space

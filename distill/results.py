@@ -1,12 +1,13 @@
-"""Results: from run folders and teachers' records to CSV files, and back to plain records."""
+"""Results: from run folders and teachers' records to CSV files, and back to records."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
+from distill.config import PLACES, decisive
 from distill.files import write_text
 from distill.tracking import CSV_COLUMNS, read_run
 
@@ -29,8 +30,20 @@ class Point(NamedTuple):
     value: float
 
 
-def read_curve(run_dir: Path) -> list[Point]:
-    """Read the curves of a run folder.
+class Origin(NamedTuple):
+    """Where a curve or a score comes from."""
+
+    run: str
+    kind: str  # teacher, plain or curious
+    env_id: str
+    seed: int
+    commit: str
+    machine: str
+    command: str
+
+
+def read_origin(run_dir: Path) -> Origin:
+    """Say where a run's numbers come from.
 
     Raises:
         FileNotFoundError: if it is not a run.
@@ -38,29 +51,35 @@ def read_curve(run_dir: Path) -> list[Point]:
     record = read_run(run_dir)
     settings = record["settings"]
     kind = "teacher" if "student" not in settings else "plain"
-    if settings.get("use_curiosity"):
-        kind = "curious"
-    origin = (run_dir.name, kind, settings["env"], int(settings["seed"]), str(record["commit"]))
-    command = " ".join(without_places(list(map(str, record["argv"]))))
+    return Origin(
+        run=run_dir.name,
+        kind="curious" if settings.get("use_curiosity") else kind,
+        env_id=settings["env"],
+        seed=int(settings["seed"]),
+        commit=str(record["commit"]),
+        machine=record["machine"],
+        command=" ".join(without_places(list(map(str, record["argv"])))),
+    )
+
+
+def read_curve(run_dir: Path) -> list[Point]:
+    """Read the curves of a run folder.
+
+    Raises:
+        FileNotFoundError: if it is not a run.
+    """
+    origin = read_origin(run_dir)
     with (run_dir / "metrics.csv").open(newline="") as file:
-        rows = csv.DictReader(file, CSV_COLUMNS)
         return [
-            Point(
-                *origin,
-                record["machine"],
-                command,
-                int(row["step"]),
-                row["tag"],
-                float(row["value"]),
-            )
-            for row in rows
+            Point(*origin, int(row["step"]), row["tag"], float(row["value"]))
+            for row in csv.DictReader(file, CSV_COLUMNS)
             if row["tag"] in TAGS
         ]
 
 
 def without_places(argv: list[str]) -> list[str]:
     """Drop from a command line where things lay on one machine, and how many threads it had."""
-    places = ("--run_dir", "--teachers_dir", "--n_threads")
+    places = [f"--{name}" for name in PLACES]
     kept = [
         word
         for before, word in zip(["", *argv], argv, strict=False)
@@ -72,78 +91,112 @@ def without_places(argv: list[str]) -> list[str]:
 def collect(run_dirs: Sequence[Path], path: Path) -> None:
     """Add the curves of runs to a CSV file; those of a run that is in it already are replaced."""
     names = {run_dir.name for run_dir in run_dirs}
-    kept = [point for point in read_points(path) if point.run not in names] if path.exists() else []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Point._fields)
-    writer.writerows([*kept, *(point for run_dir in run_dirs for point in read_curve(run_dir))])
-    write_text(path, text.getvalue())
+    kept = [point for point in read_rows(path, Point) if point.run not in names]
+    points = [point for run_dir in run_dirs for point in read_curve(run_dir)]
+    write_rows(path, Point._fields, [*kept, *points])
 
 
-def read_points(path: Path) -> list[Point]:
-    """Read what `collect` wrote."""
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return [
-            Point(
-                **{
-                    **row,
-                    "seed": int(row["seed"]),
-                    "step": int(row["step"]),
-                    "value": float(row["value"]),
-                }
-            )
-            for row in rows
-        ]
+class Outcome(NamedTuple):
+    """What became of one finished distillation."""
+
+    run: str
+    env_id: str
+    teacher: str
+    student: str
+    kind: str  # plain or curious
+    seed: int
+    parameters: int  # of the student's actor
+    floor: float  # the higher of the random and the best constant policy's mean score
+    teacher_mean: float  # this and all scores below: sampled actions, but for greedy_mean
+    student_mean: float
+    student_low: float
+    student_high: float
+    games: int
+    greedy_mean: float | None
+    score_share: float | None  # (student - floor) / (teacher - floor)
+    kl: float
+    agreement: float
+    steps: int
+    updates: int
+    train_seconds: float
+    commit: str
+    machine: str
+    command: str
+    settings: str  # all of them, JSON
 
 
-def read_result(run_dir: Path) -> dict[str, object] | None:
+def read_outcome(run_dir: Path) -> Outcome | None:
     """Return a finished distillation as one row; None for any other run."""
     path = run_dir / "result.json"
     if not path.is_file():
         return None
     found = json.loads(path.read_text())
-    low, high = found["student_score"]["sampled"]["ci95"]
-    origin = read_curve(run_dir)[0]
-    return {
-        "run": run_dir.name,
-        "env_id": found["env_id"],
-        "student": found["student"],
-        "kind": origin.kind,
-        "seed": origin.seed,
-        "teacher_mean": round(found["teacher_score"]["sampled"]["mean"], 3),
-        "student_mean": round(found["student_score"]["sampled"]["mean"], 3),
-        "student_low": round(low, 3),
-        "student_high": round(high, 3),
-        "games": found["student_score"]["sampled"]["n_games"],
-        "greedy_mean": round(found["student_score"]["greedy"]["mean"], 3),
-        "score_share": round(found["score_share"], 4),
-        "kl": round(found["kl"], 5),
-        "agreement": round(found["agreement"], 4),
-        "steps": found["steps"],
-        "updates": found["updates"],
-        "train_seconds": round(found["train_seconds"], 1),
-        "commit": found["commit"],
-        "machine": found["machine"],
-        "command": origin.command,
-    }
+    origin = read_origin(run_dir)
+    scores = found["student_score"]
+    low, high = scores["sampled"]["ci95"]
+    floors = found["floors"]
+    return Outcome(
+        run=run_dir.name,
+        env_id=found["env_id"],
+        teacher=found["teacher_chkpt"],
+        student=found["student"],
+        kind=origin.kind,
+        seed=origin.seed,
+        parameters=found["student_parameters"],
+        floor=round(max(floors[name]["mean"] for name in ("random", "constant")), 3),
+        teacher_mean=round(found["teacher_score"]["sampled"]["mean"], 3),
+        student_mean=round(scores["sampled"]["mean"], 3),
+        student_low=round(low, 3),
+        student_high=round(high, 3),
+        games=scores["sampled"]["n_games"],
+        greedy_mean=round(scores["greedy"]["mean"], 3) if "greedy" in scores else None,
+        score_share=None if found["score_share"] is None else round(found["score_share"], 4),
+        kl=round(found["kl"], 5),
+        agreement=round(found["agreement"], 4),
+        steps=found["steps"],
+        updates=found["updates"],
+        train_seconds=round(found["train_seconds"], 1),
+        commit=found["commit"],
+        machine=found["machine"],
+        command=origin.command,
+        settings=json.dumps(decisive(found["settings"])),
+    )
 
 
-def collect_results(run_dirs: Sequence[Path], path: Path) -> None:
-    """Add the results of runs to a CSV file, a row each; a run that is in it is replaced."""
-    rows = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = {row["run"]: row for row in csv.DictReader(file)}
-    found = [row for run_dir in run_dirs if (row := read_result(run_dir)) is not None]
-    rows |= {str(row["run"]): row for row in found}
-    if not rows:
-        return
+def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> None:
+    """Add the outcomes of runs to a CSV file, a row each; a run that is in it is replaced."""
+    rows = {row.run: row for row in read_rows(path, Outcome)}
+    found = [row for run_dir in run_dirs if (row := read_outcome(run_dir)) is not None]
+    rows |= {row.run: row for row in found}
+    write_rows(path, Outcome._fields, list(rows.values()))
+
+
+RowT = TypeVar("RowT")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write records of one kind as CSV, a column a field; None as nothing."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(next(iter(rows.values()))), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, kind: Callable[..., RowT]) -> list[RowT]:
+    """Read what `write_rows` wrote as records of this kind; nothing if there is no such file."""
+    if not path.is_file():
+        return []
+    parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
+    with path.open(newline="") as file:
+        return [
+            kind(**{name: parsers[name](text) for name, text in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def _parser(hint: Any) -> Callable[[str], Any]:
+    if get_args(hint) == (float, type(None)):
+        return lambda text: float(text) if text else None
+    return hint
 
 
 class Rung(NamedTuple):

@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ types config schedules losses cli device files provenance progress",
-    "envs networks icm uncertainty rollouts learner evaluation floors tracking teacher sb3_zip sb3"
-    " acting fast_policy kickstart results film",
+    "__init__ types config schedules losses cli device files provenance progress statistics",
+    "envs networks bonus icm rnd coverage uncertainty rollouts learner evaluation floors tracking"
+    " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures",
     "checkpoint labels advantages objective scoring run_state metrics",
-    "training ppo ladder ppo_callback",
+    "training ppo ladder ppo_callback study",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
@@ -169,6 +169,12 @@ def test_kornia_is_imported_only_when_it_is_used():
 def test_training_meets_games_and_teachers_only_as_protocols():
     not_needed = ("envs", "teacher", "sb3", "sb3_zip", "ppo")
     assert not reachable("distill.training") & {f"distill.{name}" for name in not_needed}
+
+
+@pytest.mark.parametrize("name", ["evaluation", "scoring", "acting", "floors", "film"])
+def test_scores_are_taken_by_code_that_knows_no_intrinsic_reward(name):
+    rewards = {f"distill.{name}" for name in ("bonus", "icm", "rnd", "advantages", "run_state")}
+    assert not reachable(f"distill.{name}") & rewards
 
 
 def test_training_takes_nothing_but_the_student_from_the_networks():

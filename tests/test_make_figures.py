@@ -8,7 +8,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from run_folders import make_run
 
-from distill.results import collect, read_points, read_rungs, read_zoo
+from distill import figures, tables
+from distill.results import Point, collect, read_rows, read_rungs, read_zoo
 
 
 def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
@@ -19,7 +20,7 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
         make_run(tmp_path, "t", "teacher", {10: 5.0}),  # of another game
     ]
     collect(runs, path)
-    figure = make_figures.draw_curves(read_points(path))
+    figure = figures.draw_curves(read_rows(path, Point))
     assert isinstance(figure, Figure)
     (axes,) = figure.axes
     drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
@@ -29,7 +30,7 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
     run_dir = make_run(tmp_path, "t", "teacher", {20_000: 1.0, 40_000: 3.0})
     collect([run_dir], tmp_path / "curves.csv")
-    points = read_points(tmp_path / "curves.csv")
+    points = read_rows(tmp_path / "curves.csv", Point)
     env_id = points[0].env_id
     for steps, mean in ((50_000, 8.0), (20_000, 4.0)):
         floors = {"random": {"mean": -2.0}, "constant": {"mean": 1.5}}
@@ -45,7 +46,7 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     rungs = read_rungs(tmp_path)
     assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
     zoo = {env_id: [(50_000, 0.0), (100_000, 7.0)], "Other-v4": [(1, 99.0)]}
-    (axes,) = make_figures.draw_ladder(points, rungs, zoo).axes
+    (axes,) = figures.draw_ladder(points, rungs, zoo).axes
     lines = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert [[20_000, 1.0], [40_000, 3.0]] in lines
     assert [[50_000, 0.0], [100_000, 7.0]] in lines
@@ -75,7 +76,7 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
     for name, record in [*teachers, scored("envBreakout_c", 5)]:
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     (tmp_path / "envPong_d.json").write_text(json.dumps({"steps": 7}))  # not scored yet
-    lines = make_figures.teachers_table(tmp_path).splitlines()[2:]
+    lines = tables.teachers_table(tmp_path).splitlines()[2:]
     names = [line.split(" | ")[0] for line in lines]
     assert names == ["| envBreakout_c", "| envPong_b", "| envPong_a"]
     assert lines[1] == (
@@ -87,11 +88,11 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
 def test_a_new_table_takes_the_place_of_the_old_one_and_of_nothing_else():
     page = "a\n\n| teacher | x |\n|---|---|\n| old | 1 |\n\nb\n"
     expected = "a\n\n| teacher |\n| new |\n\nb\n"
-    assert make_figures.with_table(page, "| teacher |\n| new |") == expected
+    assert tables.with_table(page, "| teacher |\n| new |") == expected
     at_the_end = "a\n| teacher | x |\n| old | 1 |\n"
-    assert make_figures.with_table(at_the_end, "| teacher |") == "a\n| teacher |\n"
+    assert tables.with_table(at_the_end, "| teacher |") == "a\n| teacher |\n"
 
 
 def test_the_page_of_the_teachers_that_ship_has_the_table_of_their_records():
     page = (make_figures.TEACHERS / "README.md").read_text()
-    assert make_figures.with_table(page, make_figures.teachers_table(make_figures.TEACHERS)) == page
+    assert tables.with_table(page, tables.teachers_table(make_figures.TEACHERS)) == page

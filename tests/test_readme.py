@@ -1,14 +1,23 @@
 """README against the code: tags, tree, flags, commands, numbers."""
 
-import csv
 import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
+import make_figures
 import pytest
 
-from distill.config import BenchConfig, DistillConfig, EvalConfig, TeacherConfig, WatchConfig
+from distill import tables
+from distill.config import (
+    GRIDS,
+    BenchConfig,
+    CompareConfig,
+    DistillConfig,
+    EvalConfig,
+    TeacherConfig,
+    WatchConfig,
+)
 from distill.tracking import TAGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,9 +72,9 @@ def test_top_level_holds_eight_names():
 
 
 def test_every_flag_named_exists():
-    configs = (TeacherConfig, EvalConfig, DistillConfig, BenchConfig, WatchConfig)
+    configs = TeacherConfig, EvalConfig, DistillConfig, BenchConfig, WatchConfig, CompareConfig
     known = {f.name for config in configs for f in dataclasses.fields(config)} | {"config", "help"}
-    of_others = {"logdir", "index-url", "collect"}
+    of_others = {"logdir", "index-url", "collect", "curves"}
     named = set(re.findall(r"--([a-z][\w-]*)", README))
     assert named <= known | of_others
 
@@ -85,18 +94,10 @@ def test_ci_runs_the_readmes_test_command():
     assert (ROOT / ".ci/run").read_text().strip().endswith(command)
 
 
-def test_results_table_agrees_with_the_csv():
-    with (ROOT / "scripts/results/distillation.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows
-    for row in rows:
-        mean, low, high = (float(row[k]) for k in ("student_mean", "student_low", "student_high"))
-        share = 100 * float(row["score_share"])
-        score = f"{mean:.2f} ({low:.2f} to {high:.2f})"
-        line = (
-            f"| {row['kind']} | {row['seed']} | {score} | {share:.1f} % | {float(row['kl']):.4f} |"
-        )
-        assert line in section("Results so far")
+@pytest.mark.parametrize("grid", GRIDS)
+def test_generated_sections_agree_with_the_csv(grid):
+    text = tables.grid_section(grid, make_figures.read_grids()[grid])
+    assert tables.with_section(README, grid, text) == README
 
 
 def test_no_placeholder_is_left():

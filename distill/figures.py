@@ -1,0 +1,114 @@
+"""The figures: from records of results to matplotlib figures, nothing read and nothing written."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from distill.results import TEACHER_CURVE, Point, Rung
+from distill.tables import Cell, interval
+
+LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
+
+
+def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
+    """Return steps and values of one curve."""
+    found = [(p.step, p.value) for p in points if p.run == run and p.tag == tag]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
+    """Draw score against steps for one game: teacher, students, and the floor beneath them."""
+    mine = [p for p in points if p.env_id == env_id]
+    for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
+        tag = TEACHER_CURVE if kind == "teacher" else "eval/mean_reward"
+        axes.plot(
+            *curve(mine, run, tag), label=LABELS[kind], marker="" if kind == "teacher" else "."
+        )
+    for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
+        values = [p.value for p in mine if p.tag == tag]
+        if values:
+            axes.axhline(values[-1], linestyle=style, color="gray", label=tag.removeprefix("eval/"))
+    axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
+    axes.legend(fontsize="small")
+
+
+def panels(games: Sequence[str]) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """Make a figure with a panel a game."""
+    figure = Figure(figsize=(5.5 * len(games), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(games), squeeze=False)[0]
+    return figure, list(zip(axes, games, strict=True))
+
+
+def draw_curves(points: Sequence[Point]) -> Figure:
+    """Draw a panel for each game that a student has played."""
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher")))
+    for axes, env_id in games:
+        draw_game(axes, points, env_id)
+    return figure
+
+
+def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
+    """Draw one game's teachers with their intervals, and the floors."""
+    axes.errorbar(
+        [rung.steps for rung in rungs],
+        [rung.mean for rung in rungs],
+        yerr=np.array([[r.mean - r.low, r.high - r.mean] for r in rungs]).T,
+        fmt="o",
+        capsize=3,
+        color="C3",
+        label="teacher kept, 100 games, 95 %",
+    )
+    for style, name in ((":", "random"), ("--", "constant")):
+        value = getattr(rungs[-1], name)
+        axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
+
+
+def draw_ladder(
+    points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
+) -> Figure:
+    """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
+    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
+    for axes, env_id in games:
+        mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
+        for run, seed in dict.fromkeys((p.run, p.seed) for p in mine):
+            axes.plot(*curve(mine, run, TEACHER_CURVE), label=f"while training, seed {seed}")
+        if env_id in zoo:
+            steps, scores = zip(*zoo[env_id], strict=True)
+            axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
+        draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
+        axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
+        axes.set_xlim(left=1e4)
+        axes.legend(fontsize="x-small")
+    return figure
+
+
+def draw_shares(
+    cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
+) -> Figure:
+    """Draw the share of the teacher's score against something, a panel a game, a point a cell.
+
+    Args:
+        cells: of one grid; those without a result are left out.
+        x_of: what a cell is drawn at, on a logarithmic axis.
+        x_label: its name.
+        name_axis: the axis of the grid whose values are written beside the points.
+    """
+    done = [cell for cell in cells if cell.shares]
+    figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)))
+    for axes, game in games:
+        mine = [cell for cell in done if cell.labels["game"] == game]
+        x, y = [x_of(cell) for cell in mine], [float(np.mean(cell.shares)) for cell in mine]
+        bounds = [interval(cell.shares) or (mean, mean) for cell, mean in zip(mine, y, strict=True)]
+        reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
+        axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
+        for cell, at_x, at_y in zip(mine, x, y, strict=True):
+            axes.annotate(
+                cell.labels[name_axis], (at_x, at_y), xytext=(4, 4), textcoords="offset points"
+            )
+        axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
+        axes.axhline(0.0, linestyle=":", color="gray", label="floor")
+        axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
+        axes.legend(fontsize="small", loc="lower right")
+    return figure

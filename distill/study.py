@@ -1,0 +1,218 @@
+"""Running a study: a manifest with a line a run, and each run a process of the same command line.
+
+A run is known by its settings alone, so that it is found again whatever became of the program that
+started it: a finished one is not repeated, a broken one goes on from its checkpoint. While a run
+works it holds a lock on its log file; several studies may share a folder.
+"""
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from distill import cli
+from distill.checkpoint import NAMES
+from distill.config import DistillConfig
+from distill.files import write_text
+from distill.grids import Run, identity
+from distill.provenance import ROOT
+from distill.tracking import read_run
+
+PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
+BAD_INPUT = 2  # a command's exit status when trying again is of no use
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class Job:
+    """A run and what became of it."""
+
+    run: Run
+    folder: Path
+    status: str = "planned"  # running, done, failed, stopped, elsewhere (a process of another)
+    attempts: int = 0
+    exit_status: int | None = None
+    seconds: float = 0.0  # of this program's attempts
+
+    def line(self) -> str:
+        """Return this job's line of the manifest."""
+        record: dict[str, Any] = {"id": self.run.id, "grid": self.run.grid, **self.run.labels}
+        record |= {"status": self.status, "attempts": self.attempts}
+        record |= {"exit_status": self.exit_status, "seconds": round(self.seconds, 1)}
+        record |= {"folder": str(self.folder), "flags": " ".join(cli.to_argv(self.run.cfg))}
+        return json.dumps(record)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / "result.json").is_file()
+
+
+def can_resume(folder: Path) -> bool:
+    """Whether a run has a checkpoint to go on from."""
+    return any((folder / name).is_file() for name in NAMES)
+
+
+def runs_in(out: Path) -> dict[str, Path]:
+    """Find the runs below a folder that are finished or can be resumed, by id; finished first."""
+    found: dict[str, Path] = {}
+    for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
+        if not (is_finished(folder) or can_resume(folder)):
+            continue  # it died before its first checkpoint
+        settings = read_run(folder)["settings"]
+        if "student" in settings:
+            cfg = cli.from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
+            found[identity(cfg)] = folder
+    return found
+
+
+def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
+    """Pair runs with their folders, old ones where there are, and note which are done."""
+    found, jobs = runs_in(out), []
+    for run in runs:
+        folder = found.get(run.id) or _new_folder(out, run)
+        status = "done" if is_finished(folder) else "planned"
+        jobs.append(Job(run, folder, status))
+    return jobs
+
+
+def _new_folder(out: Path, run: Run) -> Path:
+    words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]
+    name = "_".join(words).replace(" ", "").replace("/", "-") + f"_seed{run.cfg.seed}_{run.id}"
+    folder, n = out / name, 1
+    while folder.exists():
+        n += 1
+        folder = out / f"{name}_{n}"
+    return folder
+
+
+class Worker:
+    """A job's process; it holds the lock on the job's log."""
+
+    def __init__(self, job: Job, log: IO[bytes], command: Sequence[str]) -> None:
+        self.job, self._started = job, time.monotonic()
+        # A session of its own: Ctrl-C on the terminal is passed on by us, once.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        job.status, job.attempts = "running", job.attempts + 1
+
+    def finish(self) -> bool:
+        """Note how the process ended; False while it works."""
+        status = self._process.poll()
+        if status is None:
+            return False
+        job = self.job
+        job.exit_status = status
+        job.seconds += time.monotonic() - self._started
+        finished = status == 0 and is_finished(job.folder)
+        job.status = "done" if finished else "failed"
+        return True
+
+    def interrupt(self) -> None:
+        """Ask the run to save and stop."""
+        self._process.send_signal(signal.SIGINT)
+
+
+def lock_log(path: Path) -> IO[bytes] | None:
+    """Open a run's log and lock it; None while another process holds the lock.
+
+    The child inherits the open file, and with it the lock, until it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = path.open("ab")
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.close()
+        return None
+    return log
+
+
+class Study:
+    """Runs jobs, a few at a time.
+
+    Args:
+        jobs: what to do, in this order.
+        manifest: file to keep up to date, a line a job.
+        n_workers: processes at a time.
+        n_threads: of each of them.
+        n_retries: further attempts at a job that fails.
+        on_change: called whenever a job starts or ends.
+        program: the command line without flags.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        manifest: Path,
+        *,
+        n_workers: int,
+        n_threads: int,
+        n_retries: int,
+        on_change: Callable[[Job], None],
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
+        self.jobs, self._manifest, self._on_change = jobs, manifest, on_change
+        self._n_workers, self._n_threads, self._n_retries = n_workers, n_threads, n_retries
+        self._program = program
+        self._waiting = [job for job in jobs if job.status != "done"]
+        self._workers: list[Worker] = []
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Work until nothing is left, or until asked to stop; then wait for what is running."""
+        self._write()
+        asked = False
+        while self._workers or (self._waiting and not asked):
+            if should_stop() and not asked:
+                asked = True
+                for worker in self._workers:
+                    worker.interrupt()
+            while not asked and self._waiting and len(self._workers) < self._n_workers:
+                self._start(self._waiting.pop(0))
+            for worker in [worker for worker in self._workers if worker.finish()]:
+                self._workers.remove(worker)
+                self._end(worker.job, stopped=asked)
+            if self._workers:
+                time.sleep(POLL_SECONDS)
+
+    def _start(self, job: Job) -> None:
+        out = job.folder.parent
+        log = lock_log(out / f"{job.run.id}.log")
+        if log is not None and job.folder.exists() and not can_resume(job.folder):
+            job.folder = _new_folder(out, job.run)  # it died before its first checkpoint
+        if log is None or is_finished(job.folder):  # another process has it, or has just done it
+            job.status = "elsewhere" if log is None else "done"
+        else:
+            self._workers.append(Worker(job, log, self._command(job)))
+        self._changed(job)
+
+    def _command(self, job: Job) -> list[str]:
+        threads = "--n_threads", str(self._n_threads)
+        if can_resume(job.folder):
+            return [*self._program, "--resume", str(job.folder), *threads]
+        cfg = cli.replace(job.run.cfg, run_dir=job.folder)
+        return [*self._program, *cli.to_argv(cfg), *threads]
+
+    def _end(self, job: Job, *, stopped: bool) -> None:
+        if job.status == "failed":
+            if stopped:
+                job.status = "stopped"
+            elif job.exit_status != BAD_INPUT and job.attempts <= self._n_retries:
+                job.status = "planned"
+                self._waiting.append(job)
+        self._changed(job)
+
+    def _changed(self, job: Job) -> None:
+        self._write()
+        self._on_change(job)
+
+    def _write(self) -> None:
+        write_text(self._manifest, "".join(f"{job.line()}\n" for job in self.jobs))

@@ -1,0 +1,160 @@
+"""From the outcomes of runs to what the README shows: a grid's cells, tables, a page's sections."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distill import cli
+from distill.config import DistillConfig
+from distill.evaluation import t_quantile
+from distill.grids import GAMES, Run, identity, plan
+from distill.results import Outcome, scored_teachers
+
+Labels = Mapping[str, str]
+# What tells the rows of a table apart, where it differs at all.
+ROW_AXES = ("teacher", "budget", "student", "arm", "loss", "actor", "sampling")
+
+
+class Cell(NamedTuple):
+    """The seeds of one combination of a grid's values."""
+
+    labels: dict[str, str]  # value by axis, without the seed
+    n_planned: int
+    outcomes: list[Outcome]  # of the runs that are done, by seed
+
+    @property
+    def shares(self) -> list[float]:
+        """Return each seed's share of the teacher's score above the floor."""
+        return [o.score_share for o in self.outcomes if o.score_share is not None]
+
+
+def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """Index outcomes by what decided them; settings newer than they are at their default."""
+    return {
+        identity(cli.from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
+        for o in outcomes
+    }
+
+
+def cells_of(
+    grid: str, teachers: Mapping[tuple[str, str], Path], outcomes: Sequence[Outcome]
+) -> list[Cell]:
+    """Lay a grid out, the most wanted first, with what is known of each cell."""
+    done = by_identity(outcomes)
+    cells: dict[tuple[str, ...], list[Run]] = {}
+    for run in plan(grid, teachers):
+        cells.setdefault(tuple(run.cell.values()), []).append(run)
+    return [
+        Cell(runs[0].cell, len(runs), [done[run.id] for run in runs if run.id in done])
+        for runs in cells.values()
+    ]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the Student-t 95 % interval of the mean over seeds; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    half = t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+def share_text(cell: Cell) -> str:
+    """Write a cell's mean share, its interval and its number of seeds."""
+    if not cell.shares:
+        return "not run"
+    mean, bounds = float(np.mean(cell.shares)), interval(cell.shares)
+    within = "" if bounds is None else f" ({bounds[0]:.1%} to {bounds[1]:.1%})"
+    text = f"{mean:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
+    left = cell.n_planned - len(cell.outcomes)
+    return text + (f", {left} not run" if left else "")
+
+
+def median_text(values: Sequence[float], form: str) -> str:
+    """Write a median; nothing where there are no values."""
+    return f"{float(np.median(values)):{form}}" if values else ""
+
+
+def grid_table(cells: Sequence[Cell], axes: Sequence[str]) -> str:
+    """Lay cells out, a row for each combination of values of `axes`, with columns for each game."""
+    games = [game for game in GAMES if any(cell.labels["game"] == game for cell in cells)]
+    head = list(axes)
+    for game in games:
+        head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
+    rows = dict.fromkeys(tuple(cell.labels[axis] for axis in axes) for cell in cells)
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        line = list(row)
+        for game in games:
+            line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
+        lines.append(line)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
+    found = [cell for cell in cells if labels.items() <= cell.labels.items()]
+    if not found:
+        return ["", "", ""]
+    (cell,) = found
+    return [
+        share_text(cell),
+        median_text([o.kl for o in cell.outcomes], ".4f"),
+        median_text([o.train_seconds for o in cell.outcomes], ",.0f"),
+    ]
+
+
+def grid_section(grid: str, cells: Sequence[Cell]) -> str:
+    """Write what a page says of a grid: its table, or how to run it."""
+    n_done = sum(len(cell.outcomes) for cell in cells)
+    n_planned = sum(cell.n_planned for cell in cells)
+    command = f"`python scripts/compare.py --grid {grid}`"
+    if n_done == 0:
+        return f"Not run yet: {command}."
+    axes = [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
+    return f"{grid_table(cells, axes)}\n\n{n_done} of {n_planned} runs of {command} are done."
+
+
+def with_section(page: str, name: str, text: str) -> str:
+    """Put `text` between a page's `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ValueError: if the page does not have these two lines once each.
+    """
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"the page must hold {begin.strip()} and {end.strip()} once each")
+    pattern = re.escape(begin) + ".*" + re.escape(end)
+    return re.sub(pattern, lambda _: f"{begin}{text}\n{end}", page, flags=re.DOTALL)
+
+
+def score_text(score: dict[str, Any]) -> str:
+    """Write a score as mean, 95 % interval and number of distinct returns, two cells."""
+    low, high = score["ci95"]
+    return f"{score['mean']:.2f} ({low:.2f} to {high:.2f}) | {score['n_unique']}"
+
+
+def teachers_table(folder: Path) -> str:
+    """Lay out the records of all scored teachers: scores, and how each was made."""
+    columns = ["teacher", "grade", "steps", "sampled: mean (95 %)", "unique"]
+    columns += ["greedy: mean (95 %)", "unique", "wall-clock", "commit"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name, record in sorted(scored_teachers(folder).items(), key=lambda item: item[0][:8]):
+        evaluation = record["evaluation"]
+        cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
+        cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
+        cells += [f"{record['wall_seconds'] / 60:,.0f} min", record["commit"][:7]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """Put a table in the place of the one that a page has, or of its placeholder."""
+    lines = text.splitlines()
+    (start,) = [i for i, line in enumerate(lines) if line.startswith("| teacher |")]
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    return "\n".join([*lines[:start], table, *lines[end:]]) + "\n"

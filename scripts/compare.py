@@ -1,0 +1,97 @@
+"""Run a study: many distillations, each a process of its own.
+
+    python scripts/compare.py --grid curiosity --dry_run    # list its runs
+    python scripts/compare.py --grid curiosity              # run them, one a core at a time
+    python scripts/compare.py --grid curiosity --shard 1/2  # half of them, on one of two machines
+
+Start it again, and it goes on: finished runs are skipped, broken ones continue from their
+checkpoints. The runs, their logs and a manifest with a line a run are below --out;
+`python scripts/make_figures.py --collect OUT/*/` takes their results into the README.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+
+from distill import cli
+from distill.config import CompareConfig
+from distill.grids import GRADES, Run, plan, teachers_by_grade
+from distill.progress import Interruption, Progress
+from distill.study import Job, Study, make_jobs
+
+
+def planned_runs(cfg: CompareConfig) -> list[Run]:
+    """List this shard's runs.
+
+    Raises:
+        FileNotFoundError: if no teacher has a grade.
+    """
+    teachers = teachers_by_grade(cfg.teachers_dir)
+    runs = plan(cfg.grid, teachers)
+    if not runs:
+        wanted = f'"grade": one of {", ".join(GRADES)}'
+        raise FileNotFoundError(
+            f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}"
+        )
+    return runs[cfg.shard.part - 1 :: cfg.shard.n]
+
+
+def describe(job: Job) -> str:
+    """Say in a line what a job is and how it stands."""
+    labels = ", ".join(f"{axis} {value}" for axis, value in job.run.labels.items())
+    return f"{job.run.id}  {job.status:<9} {labels}"
+
+
+def summary(jobs: Sequence[Job]) -> str:
+    """Count the jobs by how they stand."""
+    counts = Counter(job.status for job in jobs)
+    return ", ".join(f"{n} {status}" for status, n in counts.items())
+
+
+def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
+    """Run what is not done; returns whether it was interrupted."""
+    shard = f"_{cfg.shard.part}-of-{cfg.shard.n}" if cfg.shard.n > 1 else ""
+    todo = [job for job in jobs if job.status != "done"]
+    progress = Progress(sum(job.run.cfg.total_steps for job in todo), title=cfg.grid)
+
+    def on_change(job: Job) -> None:
+        if job.status != "running":
+            progress.say(f"{describe(job)}  {job.seconds:,.0f} s")
+        if job.status in ("done", "failed", "elsewhere"):
+            progress.update(job.run.cfg.total_steps, f"({summary(jobs)})")
+
+    with Interruption() as interruption:
+        Study(
+            jobs,
+            cfg.out / f"manifest_{cfg.grid}{shard}.jsonl",
+            n_workers=cfg.workers or os.cpu_count() or 1,
+            n_threads=cfg.n_threads,
+            n_retries=cfg.retries,
+            on_change=on_change,
+        ).run(lambda: interruption.requested)
+    progress.close()
+    return interruption.requested
+
+
+def main() -> None:
+    """List the grid, or run it."""
+    cfg = cli.parse_settings(CompareConfig, __doc__ or "")
+    jobs = make_jobs(planned_runs(cfg), cfg.out)
+    if cfg.dry_run:
+        print("\n".join(map(describe, jobs)))
+        print(f"{cfg.grid}: {summary(jobs)}")
+        return
+    interrupted = run_study(cfg, jobs)
+    print(f"{cfg.grid}: {summary(jobs)}")
+    if interrupted:
+        sys.stderr.write("stopped; the same command goes on\n")
+        raise KeyboardInterrupt
+    if failed := [job for job in jobs if job.status == "failed"]:
+        raise OSError(f"{len(failed)} runs failed; {cfg.out}/{failed[0].run.id}.log says why")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)

@@ -1,0 +1,94 @@
+"""scripts/compare.py as a user runs it: what it lists, starts and refuses."""
+
+import json
+import sys
+
+import compare
+import pytest
+
+from distill.cli import run_command
+from distill.grids import GAMES
+
+PROGRAM = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--run_dir") + 1])
+folder.mkdir()
+if "--seed" not in sys.argv:  # seed 0
+    sys.exit("no luck")
+(folder / "result.json").write_text("{}")
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run the command in a folder of its own; returns status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    monkeypatch.setitem(
+        compare.Study.__init__.__kwdefaults__, "program", (sys.executable, str(program))
+    )
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            run_command(compare.main)
+        out, err = capsys.readouterr()
+        return stopped.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def teachers(tmp_path):
+    folder = tmp_path / "teachers"
+    folder.mkdir()
+    for name, env_id in GAMES.items():
+        record = json.dumps({"env_id": env_id, "grade": "good"})
+        (folder / f"env{name}.json").write_text(record)
+    return folder
+
+
+def test_dry_run_lists_what_would_be_run_and_starts_nothing(tmp_path, command, teachers):
+    status, out, _ = command("--grid", "sampling", "--dry_run")
+    assert status == 0
+    *runs, count = out.splitlines()
+    assert count == f"sampling: {len(runs)} planned"
+    assert all("planned" in run for run in runs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py", "teachers"]
+
+
+def test_shards_share_the_grid_without_overlap(command, teachers):
+    listed = [
+        command("--grid", "sampling", "--dry_run", "--shard", shard)[1].splitlines()[:-1]
+        for shard in ("1/1", "1/3", "2/3", "3/3")
+    ]
+    assert sorted(run for shard in listed[1:] for run in shard) == sorted(listed[0])
+    assert len(set(map(len, listed[1:]))) == 1
+
+
+def test_failed_runs_are_counted_and_named_and_the_others_done(command, teachers):
+    status, out, err = command("--grid", "sampling", "--retries", 0, "--workers", 2)
+    assert status == 1
+    assert out.splitlines()[-1] == "sampling: 6 failed, 12 done"
+    assert "6 runs failed; runs/study/" in err.splitlines()[-1]
+    again = command("--grid", "sampling", "--dry_run")[1].splitlines()[-1]
+    assert again == "sampling: 18 planned"  # none of these wrote a config.yaml
+
+
+def test_teachers_without_grades_are_refused(command):
+    status, out, err = command("--grid", "sampling")
+    assert (status, out) == (2, "")
+    assert err == (
+        "compare.py: error: --teachers_dir teachers has no teacher whose .json says"
+        ' "grade": one of good, medium, bad\n'
+    )
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_bad_shards_are_refused(command, shard):
+    status, _, err = command("--shard", shard)
+    assert status == 2
+    assert err == (
+        f"compare.py: error: --shard must be i/n with i from 1 to n, such as 2/3, got '{shard}'\n"
+    )

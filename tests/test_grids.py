@@ -1,0 +1,123 @@
+"""Which runs a study has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distill import cli
+from distill.config import GRIDS, DistillConfig
+from distill.grids import (
+    AXES,
+    BLOCKS,
+    DEFAULTS,
+    GAMES,
+    GRADES,
+    Run,
+    identity,
+    plan,
+    teachers_by_grade,
+)
+
+ALL_TEACHERS = {
+    (env_id, grade): Path(f"teachers/{name}-{grade}.zip")
+    for name, env_id in GAMES.items()
+    for grade in GRADES
+}
+GOOD = {key: path for key, path in ALL_TEACHERS.items() if key[1] == "good"}
+
+
+def chosen(runs: list[Run], **labels: str) -> list[Run]:
+    return [run for run in runs if labels.items() <= run.labels.items()]
+
+
+def test_commands_list_of_grids_is_the_grids():
+    assert set(GRIDS) == set(BLOCKS)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_each_run_is_there_once_and_its_command_line_gives_its_settings(grid):
+    runs = plan(grid, ALL_TEACHERS)
+    assert len({run.id for run in runs}) == len(runs) > 0
+    for run in runs:
+        again = cli.parse_settings(DistillConfig, "", cli.to_argv(run.cfg))
+        assert again == run.cfg
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_every_seed_of_a_cell_is_the_same_but_for_the_seed(grid):
+    for run in plan(grid, GOOD):
+        twin = cli.replace(run.cfg, seed=99)
+        others = [
+            cli.replace(other.cfg, seed=99)
+            for other in plan(grid, GOOD)
+            if other.labels | {"seed": ""} == run.labels | {"seed": ""}
+        ]
+        assert others
+        assert all(other == twin for other in others)
+
+
+def test_curiosity_begins_with_what_must_be_known_first():
+    runs = plan("curiosity", ALL_TEACHERS)
+    first = chosen(runs, budget="quarter", teacher="good")
+    arms = ("plain", "aux", "bonus", "both")
+    assert {run.labels["arm"] for run in runs[:40]} == set(arms)
+    assert runs[:40] == [run for run in first if run.labels["arm"] in arms]
+    for game in GAMES:
+        assert len(chosen(runs[:40], game=game, arm="plain")) == 5
+        assert len(chosen(runs, game=game, arm="both", budget="whole", teacher="good")) == 3
+
+
+def test_seeds_turn_slowest():
+    seeds = [run.labels["seed"] for run in plan("curiosity", GOOD)[:40]]
+    assert seeds == sorted(seeds)
+
+
+def test_runs_of_missing_teachers_are_left_out():
+    assert {run.labels["teacher"] for run in plan("curiosity", GOOD)} == {"good"}
+    pong_only = {key: path for key, path in GOOD.items() if "Pong" in key[0]}
+    assert {run.labels["game"] for run in plan("students", pong_only)} == {"Pong"}
+
+
+def test_labels_say_what_differs_from_the_defaults():
+    (run,) = chosen(
+        plan("students", GOOD), student="1pct", budget="fourfold", game="Pong", seed="2"
+    )
+    assert run.cfg.total_steps == 4 * DistillConfig.total_steps
+    assert run.cfg.student == AXES["student"]["1pct"]["student"]
+    assert (run.cfg.seed, run.cfg.env) == (2, GAMES["Pong"])
+    assert run.labels["teacher"] == DEFAULTS["teacher"]
+
+
+def test_identity_is_of_the_settings_and_the_teachers_name_alone():
+    cfg = DistillConfig(teacher_chkpt=Path("teachers/a.zip"), env=GAMES["Pong"])
+    same = cli.replace(
+        cfg, teacher_chkpt=Path("/elsewhere/a.zip"), run_dir=Path("x"), n_threads=1, device="cpu"
+    )
+    watched = cli.replace(same, eval_steps=7, eval_greedy=False, log_steps=9)
+    assert identity(same) == identity(watched) == identity(cfg)
+    for change in ({"seed": 1}, {"teacher_chkpt": Path("teachers/b.zip")}, {"batch_size": 64}):
+        assert identity(cli.replace(cfg, **change)) != identity(cfg)
+
+
+def write_teacher(folder: Path, name: str, **record: str) -> None:
+    (folder / f"env{name}.json").write_text(json.dumps(record))
+
+
+def test_teachers_are_found_by_the_grade_in_their_records(tmp_path):
+    write_teacher(tmp_path, "A", env_id="a", grade="good")
+    write_teacher(tmp_path, "B", env_id="a")
+    write_teacher(tmp_path, "C", env_id="b", grade="bad")
+    assert teachers_by_grade(tmp_path) == {
+        ("a", "good"): tmp_path / "envA.zip",
+        ("b", "bad"): tmp_path / "envC.zip",
+    }
+
+
+def test_two_teachers_of_one_grade_are_refused(tmp_path):
+    for name in "AB":
+        write_teacher(tmp_path, name, env_id="a", grade="good")
+    with pytest.raises(
+        ValueError, match=r"envB\.json and .*envA\.zip are both the good teacher of a"
+    ):
+        teachers_by_grade(tmp_path)

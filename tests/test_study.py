@@ -1,0 +1,185 @@
+"""Running a study's jobs: skipped, retried, resumed, interrupted, shared."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from distill import cli
+from distill.config import DistillConfig
+from distill.grids import Run
+from distill.study import Job, Study, can_resume, is_finished, lock_log, make_jobs, runs_in
+from distill.tracking import create_run
+
+# Stands for run_distillation.py. Its first attempt does what is asked of the run's seed.
+PROGRAM = """
+import json, pathlib, signal, sys, time
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+folder = pathlib.Path(words.get("--run_dir") or words["--resume"])
+resumed = "--resume" in words
+folder.mkdir(parents=True, exist_ok=resumed)
+with (folder.parent / "tape").open("a") as tape:
+    tape.write(json.dumps(sys.argv[1:]) + "\\n")
+print("log of", folder.name, flush=True)
+seed = words.get("--seed", "0")
+def save(*_):
+    (folder / "checkpoint.pt").write_text("")
+    sys.exit(130)
+signal.signal(signal.SIGINT, save)
+if not resumed:
+    if seed == "1":
+        (folder / "checkpoint.pt").write_text("")
+        sys.exit(1)
+    if seed == "2":
+        sys.exit(2)
+    if seed == "3":
+        sys.exit(1)
+    if seed == "4":
+        (folder / "waiting").write_text("")
+        time.sleep(60)
+(folder / "result.json").write_text("{}")
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return sys.executable, str(path)
+
+
+def make_run(seed: int) -> Run:
+    cfg = DistillConfig(teacher_chkpt=Path("a.zip"), env="PongNoFrameskip-v4", seed=seed)
+    return Run("test", {"arm": "plain", "seed": str(seed)}, cfg)
+
+
+def study(jobs, out, program, *, n_workers=1, n_retries=1, on_change=None):
+    return Study(
+        jobs,
+        out / "manifest.jsonl",
+        n_workers=n_workers,
+        n_threads=1,
+        n_retries=n_retries,
+        on_change=on_change or (lambda _: None),
+        program=program,
+    )
+
+
+def run_all(seeds, out, program, **settings) -> list[Job]:
+    jobs = make_jobs([make_run(seed) for seed in seeds], out)
+    study(jobs, out, program, **settings).run(lambda: False)
+    return jobs
+
+
+def tape(out: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (out / "tape").read_text().splitlines()]
+
+
+def test_a_run_is_a_process_of_its_command_line(tmp_path, program):
+    out = tmp_path / "out"
+    (job,) = run_all([7], out, program)
+    cfg = cli.replace(job.run.cfg, run_dir=job.folder)
+    assert tape(out) == [[*cli.to_argv(cfg), "--n_threads", "1"]]
+    assert (job.status, job.attempts, job.exit_status) == ("done", 1, 0)
+    assert (out / f"{job.run.id}.log").read_text() == f"log of {job.folder.name}\n"
+
+
+def test_manifest_has_a_line_a_run(tmp_path, program):
+    out = tmp_path / "out"
+    jobs = run_all([0, 2], out, program)
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [job.run.id for job in jobs]
+    assert [(line["status"], line["exit_status"]) for line in lines] == [("done", 0), ("failed", 2)]
+    assert lines[0]["flags"] == " ".join(cli.to_argv(jobs[0].run.cfg))
+
+
+def test_a_failed_run_goes_on_from_its_checkpoint_after_the_others(tmp_path, program):
+    out = tmp_path / "out"
+    broken, fine = run_all([1, 0], out, program)
+    assert (broken.status, broken.attempts, fine.attempts) == ("done", 2, 1)
+    assert [words[0] for words in tape(out)] == ["--teacher_chkpt"] * 2 + ["--resume"]
+    assert tape(out)[2] == ["--resume", str(broken.folder), "--n_threads", "1"]
+
+
+def test_bad_input_is_not_tried_again(tmp_path, program):
+    (job,) = run_all([2], tmp_path / "out", program, n_retries=5)
+    assert (job.status, job.attempts, job.exit_status) == ("failed", 1, 2)
+
+
+def test_a_run_without_a_checkpoint_starts_again_in_a_new_folder(tmp_path, program):
+    out = tmp_path / "out"
+    (job,) = run_all([3], out, program, n_retries=2)
+    assert (job.status, job.attempts, job.exit_status) == ("failed", 3, 1)
+    folders = [words[words.index("--run_dir") + 1] for words in tape(out)]
+    assert len(set(folders)) == 3
+
+
+def finish(run: Run, folder: Path, *, result: bool) -> None:
+    create_run(folder, cli.replace(run.cfg, n_threads=2))
+    (folder / "checkpoint.pt").write_text("")
+    if result:
+        (folder / "result.json").write_text("{}")
+
+
+def test_finished_runs_are_skipped_wherever_they_are(tmp_path, program):
+    out = tmp_path / "out"
+    finish(make_run(0), out / "under another name", result=True)
+    done, job = run_all([0, 5], out, program)
+    assert (done.status, done.attempts) == ("done", 0)
+    assert done.folder == out / "under another name"
+    assert job.status == "done"
+    assert len(tape(out)) == 1
+
+
+def test_runs_are_known_by_their_settings_and_the_finished_one_counts(tmp_path):
+    for name, result in (("a", True), ("b", False)):
+        finish(make_run(0), tmp_path / name, result=result)
+    create_run(tmp_path / "died at once", make_run(6).cfg)
+    assert runs_in(tmp_path) == {make_run(0).id: tmp_path / "a"}
+    assert is_finished(tmp_path / "a")
+    assert can_resume(tmp_path / "b")
+
+
+def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
+    out = tmp_path / "out"
+    jobs = make_jobs([make_run(4), make_run(0)], out)
+    waiting = jobs[0].folder / "waiting"
+    study(jobs, out, program).run(waiting.exists)
+    assert [job.status for job in jobs] == ["stopped", "planned"]
+    create = {"settings": cli.to_yaml(jobs[0].run.cfg)}
+    (jobs[0].folder / "config.yaml").write_text(json.dumps(create))  # as the command writes it
+    again = run_all([4, 0], out, program)
+    assert [job.status for job in again] == ["done", "done"]
+    assert ["--resume", str(jobs[0].folder), "--n_threads", "1"] in tape(out)
+
+
+def test_as_many_run_at_a_time_as_there_are_workers(tmp_path, program):
+    out, running, most = tmp_path / "out", set(), []
+
+    def on_change(job: Job) -> None:
+        (running.add if job.status == "running" else running.discard)(job.run.id)
+        most.append(len(running))
+
+    run_all([10, 11, 12, 13], out, program, n_workers=2, on_change=on_change)
+    assert max(most) == 2
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(tmp_path, program):
+    out = tmp_path / "out"
+    log = lock_log(out / f"{make_run(0).id}.log")
+    assert log is not None
+    with log:
+        child = subprocess.Popen(["sleep", "30"], stdout=log)
+    try:  # the lock is the child's now
+        (job,) = run_all([0], out, program)
+        assert (job.status, job.attempts) == ("elsewhere", 0)
+    finally:
+        child.kill()
+        child.wait()
+    started = time.monotonic()
+    while (free := lock_log(out / f"{make_run(0).id}.log")) is None:
+        assert time.monotonic() - started < 10
+    free.close()

@@ -1,0 +1,143 @@
+"""From outcomes to tables: cells of grids, what their rows say, where pages take them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+from distill import cli, tables
+from distill.config import DistillConfig, decisive
+from distill.figures import draw_shares
+from distill.grids import GAMES, Run, plan
+from distill.results import Outcome
+
+TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
+SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}
+
+
+def outcome(run: Run, share: float | None = 0.5, **more: object) -> Outcome:
+    cfg = run.cfg
+    found = Outcome(
+        run=run.id, env_id=str(cfg.env), teacher="t.zip", student=str(cfg.student), kind="plain",
+        seed=cfg.seed, parameters=1000, floor=0.0, teacher_mean=2.0, student_mean=1.0,
+        student_low=0.5, student_high=1.5, games=100, greedy_mean=None, score_share=share, kl=0.01,
+        agreement=0.9, steps=10, updates=5, train_seconds=60.0, commit="c", machine="m", command="",
+        settings=json.dumps(decisive(cli.to_yaml(cfg))),
+    )  # fmt: skip
+    return found._replace(**more)
+
+
+def runs_of(grid: str, **labels: str) -> list[Run]:
+    return [run for run in plan(grid, TEACHERS) if labels.items() <= run.labels.items()]
+
+
+def cell_of(cells: list[tables.Cell], **labels: str) -> tables.Cell:
+    (cell,) = [cell for cell in cells if labels.items() <= cell.labels.items()]
+    return cell
+
+
+def test_a_cell_has_its_seeds_and_no_others():
+    done = [outcome(run) for run in runs_of("sampling", sampling="best 4 of", game="Pong")]
+    cells = tables.cells_of("sampling", TEACHERS, [*done, outcome(runs_of("students")[0])])
+    cell = cell_of(cells, sampling="best 4 of", game="Pong")
+    assert [o.run for o in cell.outcomes] == [o.run for o in done]
+    assert [o.seed for o in cell.outcomes] == [0, 1, 2]
+    others = [c for c in cells if c is not cell]
+    assert len(others) == 5
+    assert not any(c.outcomes for c in others)
+    assert {c.n_planned for c in cells} == {3}
+
+
+def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
+    run = runs_of("sampling")[0]
+    settings = json.loads(outcome(run).settings)
+    del settings["w_entropy"]
+    old = outcome(run, settings=json.dumps(settings))
+    assert tables.by_identity([old]) == {run.id: old}
+
+
+def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
+    run = runs_of("sampling")[0]
+    other = outcome(run._replace(cfg=cli.replace(run.cfg, learning_rate="0.1")))
+    cells = tables.cells_of("sampling", TEACHERS, [other])
+    assert not any(cell.outcomes for cell in cells)
+
+
+def test_interval_is_students_over_seeds():
+    # mean 0.95, sd 0.05, t(2) = 4.3027: half width 4.3027 * 0.05 / sqrt(3)
+    assert tables.interval([0.9, 1.0, 0.95]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
+    assert tables.interval([0.9]) is None
+
+
+def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
+    labels, runs = {"game": "Pong"}, runs_of("sampling", sampling="uniform", game="Pong")
+    found = [outcome(run, SHARES[run.labels["seed"]]) for run in runs]
+    text = tables.share_text(tables.Cell(labels, 3, found))
+    assert text == "95.0 % (82.6 % to 107.4 %), n = 3"
+    assert tables.share_text(tables.Cell(labels, 3, found[:1])) == "90.0 %, n = 1, 2 not run"
+    assert tables.share_text(tables.Cell(labels, 3, [])) == "not run"
+
+
+def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
+    runs = runs_of("sampling", sampling="uniform")
+    found = [
+        outcome(run, SHARES[run.labels["seed"]]) for run in runs if run.labels["game"] == "Pong"
+    ]
+    lines = tables.grid_table(tables.cells_of("sampling", TEACHERS, found), ["sampling"])
+    head, _, uniform, *others = lines.splitlines()
+    columns = "share of the teacher's | KL, nats | training, s |"
+    assert head == f"| sampling | Freeway: {columns} Pong: {columns}"
+    assert uniform == (
+        "| uniform | not run |  |  | 95.0 % (82.6 % to 107.4 %), n = 3 | 0.0100 | 60 |"
+    )
+    assert others == [
+        f"| {name} | not run |  |  | not run |  |  |" for name in ("best 2 of", "best 4 of")
+    ]
+
+
+def test_a_section_says_how_much_of_the_grid_is_done():
+    runs = runs_of("sampling")
+    cells = tables.cells_of("sampling", TEACHERS, [])
+    assert tables.grid_section("sampling", cells) == (
+        "Not run yet: `python scripts/compare.py --grid sampling`."
+    )
+    cells = tables.cells_of("sampling", TEACHERS, [outcome(run) for run in runs[:4]])
+    last = tables.grid_section("sampling", cells).splitlines()[-1]
+    assert last == "4 of 18 runs of `python scripts/compare.py --grid sampling` are done."
+
+
+def test_a_section_replaces_what_is_between_its_marks_and_nothing_else():
+    page = "a\n<!-- x -->\nold\n\n<!-- /x -->\nb\n<!-- y -->\n<!-- /y -->\n"
+    new = tables.with_section(page, "x", r"new \1")
+    assert new == "a\n<!-- x -->\nnew \\1\n<!-- /x -->\nb\n<!-- y -->\n<!-- /y -->\n"
+    assert tables.with_section(new, "x", r"new \1") == new
+    with pytest.raises(ValueError, match=r"must hold <!-- z --> and <!-- /z --> once each"):
+        tables.with_section(page, "z", "")
+
+
+def test_points_are_drawn_at_mean_and_interval_of_each_cell():
+    cells = [
+        tables.Cell(
+            {"game": "Pong", "student": "net3"},
+            3,
+            [outcome(run, SHARES[run.labels["seed"]]) for run in runs_of("sampling")[::6]],
+        ),
+        tables.Cell({"game": "Pong", "student": "net1"}, 3, []),
+    ]
+    figure = draw_shares(cells, lambda _: 250.0, x_label="x", name_axis="student")
+    (axes,) = figure.axes
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), [[250.0, 0.95]], rtol=1e-9)
+    (bars,) = axes.collections
+    assert isinstance(bars, LineCollection)
+    low, high = np.asarray(bars.get_segments())[0]
+    assert (low[1], high[1]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
+    assert [text.get_text() for text in axes.texts] == ["net3"]
+
+
+def test_settings_that_decide_a_result_name_no_place():
+    cfg = DistillConfig(teacher_chkpt=Path("/somewhere/t.zip"), run_dir=Path("/x"), n_threads=3)
+    kept = decisive(cli.to_yaml(cfg))
+    assert kept["teacher_chkpt"] == "t.zip"
+    assert "/" not in json.dumps({k: v for k, v in kept.items() if k != "env"})
