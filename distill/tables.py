@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,20 +80,30 @@ def median_text(values: Sequence[float], form: str) -> str:
     return f"{float(np.median(values)):{form}}" if values else ""
 
 
-def grid_table(cells: Sequence[Cell], axes: Sequence[str]) -> str:
-    """Lay cells out, a row for each combination of values of `axes`, with columns for each game."""
+def grid_table(cells: Sequence[Cell]) -> str:
+    """Lay cells out, a row for each combination of what differs among them, columns for each game.
+
+    A median of KL and of seconds is over the seeds, too.
+    """
+    axes = [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
     games = [game for game in GAMES if any(cell.labels["game"] == game for cell in cells)]
     head = list(axes)
     for game in games:
         head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
     rows = dict.fromkeys(tuple(cell.labels[axis] for axis in axes) for cell in cells)
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for row in rows:
         line = list(row)
         for game in games:
             line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
         lines.append(line)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return as_table(lines)
+
+
+def as_table(lines: Sequence[Sequence[str]]) -> str:
+    """Lay lines of cells out in Markdown, the first as the head."""
+    head, *rows = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
@@ -108,15 +118,15 @@ def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
     ]
 
 
-def grid_section(grid: str, cells: Sequence[Cell]) -> str:
+def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[Cell]], str]) -> str:
     """Write what a page says of a grid: its table, or how to run it."""
     n_done = sum(len(cell.outcomes) for cell in cells)
     n_planned = sum(cell.n_planned for cell in cells)
     command = f"`python scripts/compare.py --grid {grid}`"
     if n_done == 0:
         return f"Not run yet: {command}."
-    axes = [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
-    return f"{grid_table(cells, axes)}\n\n{n_done} of {n_planned} runs of {command} are done."
+    table = lay_out(cells)
+    return f"{table}\n\n{n_done} of {n_planned} runs of {command} are done."
 
 
 def with_section(page: str, name: str, text: str) -> str:
@@ -142,14 +152,14 @@ def teachers_table(folder: Path) -> str:
     """Lay out the records of all scored teachers: scores, and how each was made."""
     columns = ["teacher", "grade", "steps", "sampled: mean (95 %)", "unique"]
     columns += ["greedy: mean (95 %)", "unique", "wall-clock", "commit"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = [columns]
     for name, record in sorted(scored_teachers(folder).items(), key=lambda item: item[0][:8]):
         evaluation = record["evaluation"]
         cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
         cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
         cells += [f"{record['wall_seconds'] / 60:,.0f} min", record["commit"][:7]]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return as_table(lines)
 
 
 def with_table(text: str, table: str) -> str:

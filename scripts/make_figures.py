@@ -10,7 +10,7 @@ from their monitor files: score of the games that ended within 50,000 steps befo
 
 import argparse
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
@@ -33,7 +33,16 @@ from distill.results import (
     read_rungs,
     read_zoo,
 )
-from distill.tables import Cell, cells_of, grid_section, teachers_table, with_section, with_table
+from distill.tables import (
+    Cell,
+    cells_of,
+    grid_section,
+    grid_table,
+    teachers_table,
+    with_section,
+    with_table,
+)
+from distill.verdicts import verdict_table
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
@@ -74,13 +83,18 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         )
 
 
+def section_of(grid: str, cells: Sequence[Cell]) -> str:
+    """Write the README's section on a grid; where arms compete, with verdicts."""
+    return grid_section(grid, cells, verdict_table if grid == "curiosity" else grid_table)
+
+
 def write_pages(grids: dict[str, list[Cell]]) -> None:
     """Write the generated parts of both READMEs."""
     page = TEACHERS / "README.md"
     write_text(page, with_table(page.read_text(), teachers_table(TEACHERS)))
     text = (ROOT / "README.md").read_text()
     for grid, cells in grids.items():
-        text = with_section(text, grid, grid_section(grid, cells))
+        text = with_section(text, grid, section_of(grid, cells))
     write_text(ROOT / "README.md", text)
 
 

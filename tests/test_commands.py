@@ -153,6 +153,11 @@ def curious(run) -> Done:
     return done
 
 
+def complaints(done: Done) -> list[str]:
+    """Return what stands on standard error besides progress, which a slow machine shows."""
+    return [line for line in done.err.splitlines() if " min left " not in line]
+
+
 RUNS = pytest.mark.parametrize("name", ["plain", "curious"])
 
 
@@ -164,7 +169,7 @@ def test_the_last_line_is_one_json_object_with_all_that_is_known(folder, request
     done = request.getfixturevalue(name)
     found = result(done)
     assert found == json.loads((folder / name / "result.json").read_text())
-    assert done.err == ""
+    assert complaints(done) == []
     assert (found["env_id"], found["teacher_chkpt"], found["student"]) == (GAME, TEACHER, "0.1pct")
     assert found["teacher_parameters"] == 4_656
     assert found["student_parameters"] == 1_446
@@ -379,7 +384,7 @@ def test_a_kill_changes_nothing_of_what_was_logged_before(folder, killed):
 
 def test_a_killed_run_resumes_in_its_folder_to_the_total_first_asked_for(folder, resumed):
     assert load_run(folder / "resumed")[0]["steps"] == TOTAL_STEPS
-    assert resumed.err == ""
+    assert complaints(resumed) == []
     found = result(resumed)
     assert (found["steps"], found["updates"]) == (TOTAL_STEPS, (TOTAL_STEPS - 128) // 16)
     assert (found["run_dir"], found["settings"]["run_dir"]) == ("resumed", "killed")

@@ -15,7 +15,7 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types config schedules losses cli device files provenance progress statistics",
     "envs networks bonus icm rnd coverage uncertainty rollouts learner evaluation floors tracking"
-    " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures",
+    " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures verdicts",
     "checkpoint labels advantages objective scoring run_state metrics",
     "training ppo ladder ppo_callback study",
 )

@@ -96,7 +96,7 @@ def test_ci_runs_the_readmes_test_command():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_generated_sections_agree_with_the_csv(grid):
-    text = tables.grid_section(grid, make_figures.read_grids()[grid])
+    text = make_figures.section_of(grid, make_figures.read_grids()[grid])
     assert tables.with_section(README, grid, text) == README
 
 

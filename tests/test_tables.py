@@ -85,7 +85,7 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
     found = [
         outcome(run, SHARES[run.labels["seed"]]) for run in runs if run.labels["game"] == "Pong"
     ]
-    lines = tables.grid_table(tables.cells_of("sampling", TEACHERS, found), ["sampling"])
+    lines = tables.grid_table(tables.cells_of("sampling", TEACHERS, found))
     head, _, uniform, *others = lines.splitlines()
     columns = "share of the teacher's | KL, nats | training, s |"
     assert head == f"| sampling | Freeway: {columns} Pong: {columns}"
@@ -100,11 +100,11 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
 def test_a_section_says_how_much_of_the_grid_is_done():
     runs = runs_of("sampling")
     cells = tables.cells_of("sampling", TEACHERS, [])
-    assert tables.grid_section("sampling", cells) == (
+    assert tables.grid_section("sampling", cells, tables.grid_table) == (
         "Not run yet: `python scripts/compare.py --grid sampling`."
     )
     cells = tables.cells_of("sampling", TEACHERS, [outcome(run) for run in runs[:4]])
-    last = tables.grid_section("sampling", cells).splitlines()[-1]
+    last = tables.grid_section("sampling", cells, tables.grid_table).splitlines()[-1]
     assert last == "4 of 18 runs of `python scripts/compare.py --grid sampling` are done."
 
 

@@ -1,0 +1,68 @@
+"""Does an arm help? The arms of a study against its plain one, game by game and seed by seed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from distill import statistics
+from distill.statistics import Interval
+from distill.tables import Cell, as_table
+
+BASELINE = "plain"
+COLUMNS = ("runs", "IQM of the share", "P(better than plain)", "difference, paired", "verdict")
+ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
+
+
+def scores_of(cells: Sequence[Cell], **labels: str) -> ScoresBySeed:
+    """Collect what the cells with these labels scored, by game and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for cell in cells:
+        if labels.items() <= cell.labels.items():
+            shares = {o.seed: o.score_share for o in cell.outcomes if o.score_share is not None}
+            if shares:
+                found.setdefault(cell.labels["game"], {}).update(shares)
+    return found
+
+
+def verdict_table(cells: Sequence[Cell]) -> str:
+    """Lay out, for each teacher and budget, what each arm is worth beside the plain one.
+
+    Interquartile means and probabilities of improvement are over all runs and games that were
+    played, with stratified bootstrap intervals; verdicts come from paired differences.
+    """
+    rows = dict.fromkeys((c.labels["teacher"], c.labels["budget"], c.labels["arm"]) for c in cells)
+    lines = [[*row, *_worth(cells, *row)] for row in rows]
+    return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
+
+
+def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
+    mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+    plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
+    if not mine:
+        return ["not run", *[""] * (len(COLUMNS) - 1)]
+    rng = np.random.default_rng(0)
+    runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
+    iqm = statistics.bootstrap(_arrays(mine), rng)
+    differences = statistics.paired_differences(mine, plain)
+    if arm == BASELINE or not differences:
+        return [runs, percent(iqm), *[""] * (len(COLUMNS) - 2)]
+    shared = differences.keys()
+    better = statistics.probability_of_improvement(
+        _arrays({game: mine[game] for game in shared}),
+        _arrays({game: plain[game] for game in shared}),
+        rng,
+    )
+    found = statistics.compare(differences)
+    difference = Interval(found.mean, found.low, found.high)
+    return [runs, percent(iqm), percent(better), percent(difference), statistics.describe(found)]
+
+
+def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:
+    return {game: np.array(list(seeds.values())) for game, seeds in scores.items()}
+
+
+def percent(found: Interval) -> str:
+    """Write an estimate and its interval in percent; no interval where it is infinite."""
+    if not np.isfinite(found.low):
+        return f"{100 * found.value:.1f} %"
+    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
