@@ -1,38 +1,43 @@
-"""Every setting of every command: default, unit, help, validation. One dataclass a command."""
+"""Every setting of the main commands: default, unit, help, validation. One dataclass a command."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from distill.cli import (
-    Parse,
     check,
     flag,
     fraction,
     nonnegative,
     nonnegative_int,
-    number,
     one_of,
     option,
     positive,
     positive_int,
     steps,
 )
-from distill.device import DEVICES, PRECISIONS
 from distill.losses import DIVERGENCES
+from distill.options import (
+    DEFAULT_ENV,
+    NETWORKS,
+    device_option,
+    env_option,
+    precision_option,
+    resume_option,
+    run_dir_option,
+    schedule,
+    seed_option,
+    threads_option,
+)
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Widths, parse_widths
 
-DEFAULT_ENV = "FreewayNoFrameskip-v0"
-GRIDS = ("students", "budgets", "losses", "actors", "sampling", "curiosity")
 FOLDERS = ("run_dir", "resume", "teachers_dir")
 # Settings that say where and how fast something is done, and how closely it is watched: they change
 # nothing of what is learned.
 PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")
-_NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,54 +46,6 @@ def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     if kept.get("teacher_chkpt"):
         kept["teacher_chkpt"] = Path(kept["teacher_chkpt"]).name
     return kept
-
-
-def _env(default: str | None) -> Any:
-    return option(
-        default,
-        "game: {Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5",
-        str,
-    )
-
-
-def _seed(default: int) -> Any:
-    return option(default, "seed of networks, sampling and games", nonnegative_int)
-
-
-def _device() -> Any:
-    return option(
-        "auto", f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one", one_of(*DEVICES)
-    )
-
-
-def _precision() -> Any:
-    words = f"compute type of the convolutions, one of {', '.join(PRECISIONS)}"
-    text = f"{words}; auto takes bfloat16 where the device has it natively"
-    return option("auto", text, one_of(*PRECISIONS))
-
-
-def _threads() -> Any:
-    return option(
-        None, "threads for torch and for the emulator (default: one a core)", positive_int
-    )
-
-
-def _resume() -> Any:
-    return option(
-        None,
-        "run folder to continue from its last checkpoint, with the settings it was started with;"
-        " --device and --n_threads may differ",
-        Path,
-    )
-
-
-def _run_dir() -> Any:
-    return option(None, "folder to create for this run (default: a new one under runs/)", Path)
-
-
-def _schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
-    default = LinearSchedule(start, end, fraction_of_run)
-    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)
 
 
 @dataclass(frozen=True)
@@ -104,19 +61,19 @@ class TeacherConfig:
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True
     )
-    env: str = _env(DEFAULT_ENV)
-    seed: int = _seed(0)
-    network: Widths = option(WIDTHS["nature"], _NETWORKS, parse_widths)
+    env: str = env_option(DEFAULT_ENV)
+    seed: int = seed_option(0)
+    network: Widths = option(WIDTHS["nature"], NETWORKS, parse_widths)
     n_envs: int = option(32, "games played in parallel", positive_int)
     n_steps: int = option(32, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(3, "passes over each rollout", positive_int)
-    learning_rate: LinearSchedule = _schedule(5e-4, 0.0, "Adam's step size")
-    clip_range: LinearSchedule = _schedule(0.1, 0.0, "PPO's clipping range")
+    learning_rate: LinearSchedule = schedule(5e-4, 0.0, "Adam's step size")
+    clip_range: LinearSchedule = schedule(0.1, 0.0, "PPO's clipping range")
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
-    w_entropy: LinearSchedule = _schedule(0.03, 0.0, "weight of the entropy bonus")
+    w_entropy: LinearSchedule = schedule(0.03, 0.0, "weight of the entropy bonus")
     max_grad_norm: float = option(0.5, "gradients are clipped to this norm", positive)
     repeat_probability: float = option(
         0.8, "probability at first that a game's last action is played again, to explore", fraction
@@ -131,16 +88,16 @@ class TeacherConfig:
     kickstart: Path | None = option(
         None, "teacher .zip to stay near by its KL (Schmitt et al. 2018)", Path
     )
-    w_kickstart: LinearSchedule = _schedule(1.0, 0.0, "weight of that KL", 0.5)
-    device: str = _device()
-    precision: str = _precision()
-    n_threads: int | None = _threads()
+    w_kickstart: LinearSchedule = schedule(1.0, 0.0, "weight of that KL", 0.5)
+    device: str = device_option()
+    precision: str = precision_option()
+    n_threads: int | None = threads_option()
     checkpoint_steps: int = option(
         100_000, "steps between two checkpoints of the run (the ladder's come on top)", steps
     )
     teachers_dir: Path = option(Path("teachers"), "folder that receives the teachers", Path)
-    run_dir: Path | None = _run_dir()
-    resume: Path | None = _resume()
+    run_dir: Path | None = run_dir_option()
+    resume: Path | None = resume_option()
 
     def __post_init__(self) -> None:
         check(self)
@@ -156,7 +113,7 @@ class DistillConfig:
     env: str | None = option(
         None, f"game (default: the teacher's; without a teacher {DEFAULT_ENV})", str
     )
-    student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
+    student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
     temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
     match_temperature: bool = option(
@@ -183,16 +140,16 @@ class DistillConfig:
     uncertainty_target: str = option(
         "distill", "what it weights: distill, bonus or both", one_of("distill", "bonus", "both")
     )
-    w_distill: LinearSchedule = _schedule(1.0, 1.0, "weight of the divergence")
-    w_icm: LinearSchedule = _schedule(0.3, 0.3, "weight of ICM's losses")
-    w_rnd: LinearSchedule = _schedule(1.0, 1.0, "weight of RND's loss, while its bonus counts")
-    w_policy: LinearSchedule = _schedule(1.0, 1.0, "weight of PPO-clip, where a reward counts")
-    w_value: LinearSchedule = _schedule(0.5, 0.5, "weight of the value loss, where a reward counts")
-    w_entropy: LinearSchedule = _schedule(
+    w_distill: LinearSchedule = schedule(1.0, 1.0, "weight of the divergence")
+    w_icm: LinearSchedule = schedule(0.3, 0.3, "weight of ICM's losses")
+    w_rnd: LinearSchedule = schedule(1.0, 1.0, "weight of RND's loss, while its bonus counts")
+    w_policy: LinearSchedule = schedule(1.0, 1.0, "weight of PPO-clip, where a reward counts")
+    w_value: LinearSchedule = schedule(0.5, 0.5, "weight of the value loss, where a reward counts")
+    w_entropy: LinearSchedule = schedule(
         0.0, 0.0, "weight of the entropy bonus, where a reward counts"
     )
-    c_ext: LinearSchedule = _schedule(0.0, 0.0, "factor of the game's clipped reward")
-    c_int: LinearSchedule = _schedule(0.1, 0.0, "factor of the intrinsic reward, if curious", 0.8)
+    c_ext: LinearSchedule = schedule(0.0, 0.0, "factor of the game's clipped reward")
+    c_int: LinearSchedule = schedule(0.1, 0.0, "factor of the intrinsic reward, if curious", 0.8)
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     clip_range: float = option(0.1, "PPO's clipping range", positive)
@@ -208,22 +165,22 @@ class DistillConfig:
         "draw k times as many samples and keep those of largest last known divergence",
         positive_int,
     )
-    learning_rate: LinearSchedule = _schedule(1e-3, 0.0, "Adam's step size")
+    learning_rate: LinearSchedule = schedule(1e-3, 0.0, "Adam's step size")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
-    epsilon: LinearSchedule = _schedule(0.1, 0.0, "probability of a random action", 0.5)
-    teacher_mix: LinearSchedule = _schedule(0.0, 0.0, "probability that the teacher acts")
-    seed: int = _seed(0)
-    device: str = _device()
-    precision: str = _precision()
-    n_threads: int | None = _threads()
+    epsilon: LinearSchedule = schedule(0.1, 0.0, "probability of a random action", 0.5)
+    teacher_mix: LinearSchedule = schedule(0.0, 0.0, "probability that the teacher acts")
+    seed: int = seed_option(0)
+    device: str = device_option()
+    precision: str = precision_option()
+    n_threads: int | None = threads_option()
     n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
     eval_greedy: bool = option(True, "score greedy play too, beside sampled actions", flag)
     eval_steps: int = option(50_000, "steps between two evaluations", steps)
     n_interim_episodes: int = option(10, "whole games for each of those", positive_int)
     log_steps: int = option(2_000, "steps between two rows of metrics", steps)
     checkpoint_steps: int = option(50_000, "steps between two checkpoints", steps)
-    run_dir: Path | None = _run_dir()
-    resume: Path | None = _resume()
+    run_dir: Path | None = run_dir_option()
+    resume: Path | None = resume_option()
 
     def __post_init__(self) -> None:
         check(self)
@@ -301,145 +258,15 @@ class EvalConfig:
     env: str | None = option(
         None, "game to play (default: the one that the checkpoint was trained on)", str
     )
-    seed: int = _seed(10_000)
+    seed: int = seed_option(10_000)
     n_envs: int = option(10, "games played in parallel", positive_int)
-    device: str = _device()
-    precision: str = _precision()
-    n_threads: int | None = _threads()
+    device: str = device_option()
+    precision: str = precision_option()
+    n_threads: int | None = threads_option()
     write_score: bool = option(False, "write the result into the .json beside the checkpoint", flag)
     teachers_dir: Path = option(
         Path("teachers"), "folder with the teachers and the floors that ship with them", Path
     )
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-BENCH_PARTS = ("emulator", "labels", "update", "loop", "loop_1", "ppo", "ppo_preset", "sb3")
-
-
-def _bench_parts(text: str) -> str:
-    if text != "all" and not set(text.split(",")) <= set(BENCH_PARTS):
-        raise ValueError(f"all, or one or more of {','.join(BENCH_PARTS)}, separated by commas")
-    return text
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """Settings of scripts/bench.py."""
-
-    what: str = option(
-        "all",
-        f"parts to measure: all, or some of {','.join(BENCH_PARTS)}, separated by commas",
-        _bench_parts,
-    )
-    env: str = _env(DEFAULT_ENV)
-    repeats: int = option(5, "measurements of each part", positive_int)
-    seconds: float = option(
-        3.0, "shortest duration of a measurement (PPO's end with a whole rollout)", positive
-    )
-    n_envs: int = option(
-        DistillConfig.n_envs,
-        "games played in parallel by emulator and loop (both PPOs play their preset's)",
-        positive_int,
-    )
-    student: Widths = option(WIDTHS["net3"], _NETWORKS, parse_widths)
-    device: str = _device()
-    precision: str = _precision()
-    n_threads: int | None = _threads()
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def parts(self) -> list[str]:
-        """Return the names of the parts to measure, in their one order."""
-        chosen = BENCH_PARTS if self.what == "all" else self.what.split(",")
-        return [name for name in BENCH_PARTS if name in chosen]
-
-
-CHECKPOINT_SUFFIXES, FILM_SUFFIXES = (".zip", ".safetensors"), (".gif", ".mp4")
-
-
-def _path(suffixes: tuple[str, ...], what: str) -> Parse:
-    def parse(text: str) -> Path:
-        if Path(text).suffix not in suffixes:
-            raise ValueError(f"{what}, {' or '.join(suffixes)}")
-        return Path(text)
-
-    return parse
-
-
-@dataclass(frozen=True)
-class WatchConfig:
-    """Settings of scripts/watch.py."""
-
-    checkpoints: tuple[Path, ...] = option(
-        (),
-        "teachers (.zip) and students (.safetensors) to show side by side (default: the best"
-        " teacher of the game in teachers/ and the newest student of it in runs/)",
-        _path(CHECKPOINT_SUFFIXES, "files of teachers or students"),
-        positional=True,
-        many=True,
-    )
-    env: str | None = option(
-        None,
-        f"game to play (default: the one of the checkpoints; without checkpoints {DEFAULT_ENV})",
-        str,
-    )
-    out: Path = option(
-        Path("runs/watch.gif"),
-        "file to write, .gif or .mp4 (which needs the package av)",
-        _path(FILM_SUFFIXES, "a file of a kind that can be written"),
-    )
-    n_steps: int = option(
-        500,
-        "agent steps to show, a picture each; a GIF takes 1 MB of memory for each",
-        positive_int,
-    )
-    skip_steps: int = option(0, "agent steps played before those", nonnegative_int)
-    fps: int = option(
-        15,
-        "steps shown a second, 1 to 50; 15 is the games' own speed",
-        number(int, "a whole number from 1 to 50", lambda x: 1 <= x <= 50),
-    )
-    greedy: bool = option(False, "take the most probable action instead of sampling", flag)
-    seed: int = _seed(0)
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-class Shard(NamedTuple):
-    """One of `n` equal parts of a study, counted from 1."""
-
-    part: int
-    n: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read `i/n`."""
-        match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text, re.ASCII)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError("i/n with i from 1 to n, such as 2/3")
-        return cls(int(match[1]), int(match[2]))
-
-    def __str__(self) -> str:
-        return f"{self.part}/{self.n}"
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Settings of scripts/compare.py."""
-
-    grid: str = option("curiosity", f"study to run, one of {', '.join(GRIDS)}", one_of(*GRIDS))
-    out: Path = option(Path("runs/study"), "folder of the runs, shared by all grids", Path)
-    workers: int | None = option(None, "runs at a time (default: one a core)", positive_int)
-    n_threads: int = option(1, "threads of each run", positive_int)
-    retries: int = option(1, "further attempts at a run that fails", nonnegative_int)
-    shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)
-    dry_run: bool = option(False, "list the runs and start none", flag)
-    teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
 
     def __post_init__(self) -> None:
         check(self)

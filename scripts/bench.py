@@ -45,7 +45,7 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from distill import cli
 from distill.acting import Actor
-from distill.config import BenchConfig, DistillConfig, TeacherConfig
+from distill.config import DistillConfig, TeacherConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.fast_policy import N_STACK
@@ -56,6 +56,7 @@ from distill.progress import Progress
 from distill.provenance import provenance
 from distill.schedules import LinearSchedule
 from distill.teacher import CHUNK_SIZE, NetworkTeacher
+from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
 from distill.training import Distillation, Hooks, learn, train_student
 from distill.types import WIDTHS

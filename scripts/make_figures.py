@@ -20,7 +20,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distill import cli, figures
-from distill.config import GRIDS
 from distill.files import write_atomically, write_text
 from distill.grids import teachers_by_grade
 from distill.provenance import ROOT
@@ -42,6 +41,7 @@ from distill.tables import (
     with_section,
     with_table,
 )
+from distill.tool_config import GRIDS
 from distill.verdicts import verdict_table
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"

@@ -17,13 +17,14 @@ import torch
 
 from distill import cli, losses
 from distill.checkpoint import reopen, save_run
-from distill.config import DEFAULT_ENV, DistillConfig
+from distill.config import DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.evaluation import MODES, Score
 from distill.files import write_text
 from distill.floors import CACHES, Floors, first_score_note, floors_of
 from distill.networks import Student, n_actor_parameters
+from distill.options import DEFAULT_ENV
 from distill.progress import Interruption, Progress
 from distill.provenance import ROOT, provenance
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table

@@ -23,12 +23,12 @@ from PIL import Image
 from distill import cli
 from distill.acting import logits_of, sample_actions
 from distill.checkpoint import load_student
-from distill.config import DEFAULT_ENV, WatchConfig
 from distill.device import prepare_process
 from distill.envs import check_env_id, make_atari
 from distill.files import write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
+from distill.options import DEFAULT_ENV
 from distill.progress import Progress
 from distill.provenance import ROOT
 from distill.teacher import (
@@ -39,6 +39,7 @@ from distill.teacher import (
     env_id_of,
     load_teacher,
 )
+from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 
 TEACHERS, RUNS = ROOT / "teachers", Path("runs")

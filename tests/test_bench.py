@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from distill.cli import run_command
-from distill.config import BENCH_PARTS, BenchConfig, DistillConfig, TeacherConfig
+from distill.config import DistillConfig, TeacherConfig
 from distill.progress import Progress
+from distill.tool_config import BENCH_PARTS, BenchConfig
 from distill.types import WIDTHS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))

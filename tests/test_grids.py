@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from distill import cli
-from distill.config import GRIDS, DistillConfig
+from distill.config import DistillConfig
 from distill.grids import (
     AXES,
     BLOCKS,
@@ -18,6 +18,7 @@ from distill.grids import (
     plan,
     teachers_by_grade,
 )
+from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {
     (env_id, grade): Path(f"teachers/{name}-{grade}.zip")

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ types config schedules losses cli device files provenance progress statistics",
+    "__init__ types options config tool_config schedules losses cli device files provenance"
+    " progress statistics",
     "envs networks bonus icm rnd coverage uncertainty rollouts learner evaluation floors tracking"
     " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures verdicts",
     "checkpoint labels advantages objective scoring run_state metrics",

@@ -9,15 +9,8 @@ import make_figures
 import pytest
 
 from distill import tables
-from distill.config import (
-    GRIDS,
-    BenchConfig,
-    CompareConfig,
-    DistillConfig,
-    EvalConfig,
-    TeacherConfig,
-    WatchConfig,
-)
+from distill.config import DistillConfig, EvalConfig, TeacherConfig
+from distill.tool_config import GRIDS, BenchConfig, CompareConfig, WatchConfig
 from distill.tracking import TAGS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,10 +10,10 @@ import watch
 from checkpoints import FREEWAY, PONG, TEACHER, make_student, make_teacher
 from scripted import ScriptedEnvs
 
-from distill.config import WatchConfig
 from distill.envs import make_atari
 from distill.networks import Student
 from distill.teacher import NetworkTeacher
+from distill.tool_config import WatchConfig
 from distill.types import WIDTHS
 
 BREAKOUT = "BreakoutNoFrameskip-v4"

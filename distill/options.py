@@ -1,0 +1,68 @@
+"""Settings that several commands share, each declared once."""
+
+from pathlib import Path
+from typing import Any
+
+from distill.cli import nonnegative_int, one_of, option, positive_int
+from distill.device import DEVICES, PRECISIONS
+from distill.schedules import LinearSchedule
+from distill.types import WIDTHS
+
+DEFAULT_ENV = "FreewayNoFrameskip-v0"
+NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
+
+
+def env_option(default: str | None) -> Any:
+    """Declare the game."""
+    return option(
+        default,
+        "game: {Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5",
+        str,
+    )
+
+
+def seed_option(default: int) -> Any:
+    """Declare the seed."""
+    return option(default, "seed of networks, sampling and games", nonnegative_int)
+
+
+def device_option() -> Any:
+    """Declare where tensors live."""
+    return option(
+        "auto", f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one", one_of(*DEVICES)
+    )
+
+
+def precision_option() -> Any:
+    """Declare the compute type."""
+    words = f"compute type of the convolutions, one of {', '.join(PRECISIONS)}"
+    text = f"{words}; auto takes bfloat16 where the device has it natively"
+    return option("auto", text, one_of(*PRECISIONS))
+
+
+def threads_option() -> Any:
+    """Declare how many threads there are."""
+    return option(
+        None, "threads for torch and for the emulator (default: one a core)", positive_int
+    )
+
+
+def resume_option() -> Any:
+    """Declare the run to go on with."""
+    return option(
+        None,
+        "run folder to continue from its last checkpoint, with the settings it was started with;"
+        " --device and --n_threads may differ",
+        Path,
+    )
+
+
+def run_dir_option() -> Any:
+    """Declare the folder of a new run."""
+    return option(None, "folder to create for this run (default: a new one under runs/)", Path)
+
+
+def schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
+    """Declare a number that may change from `start` to `end` over a fraction of the run."""
+    default = LinearSchedule(start, end, fraction_of_run)
+    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)

@@ -1,0 +1,159 @@
+"""Every setting of the commands that measure, show and compare. One dataclass a command."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from distill.cli import (
+    Parse,
+    check,
+    flag,
+    nonnegative_int,
+    number,
+    one_of,
+    option,
+    positive,
+    positive_int,
+)
+from distill.config import DistillConfig
+from distill.options import (
+    DEFAULT_ENV,
+    NETWORKS,
+    device_option,
+    env_option,
+    precision_option,
+    seed_option,
+    threads_option,
+)
+from distill.types import WIDTHS, Widths, parse_widths
+
+GRIDS = ("students", "budgets", "losses", "actors", "sampling", "curiosity")
+BENCH_PARTS = ("emulator", "labels", "update", "loop", "loop_1", "ppo", "ppo_preset", "sb3")
+
+
+def _bench_parts(text: str) -> str:
+    if text != "all" and not set(text.split(",")) <= set(BENCH_PARTS):
+        raise ValueError(f"all, or one or more of {','.join(BENCH_PARTS)}, separated by commas")
+    return text
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Settings of scripts/bench.py."""
+
+    what: str = option(
+        "all",
+        f"parts to measure: all, or some of {','.join(BENCH_PARTS)}, separated by commas",
+        _bench_parts,
+    )
+    env: str = env_option(DEFAULT_ENV)
+    repeats: int = option(5, "measurements of each part", positive_int)
+    seconds: float = option(
+        3.0, "shortest duration of a measurement (PPO's end with a whole rollout)", positive
+    )
+    n_envs: int = option(
+        DistillConfig.n_envs,
+        "games played in parallel by emulator and loop (both PPOs play their preset's)",
+        positive_int,
+    )
+    student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
+    device: str = device_option()
+    precision: str = precision_option()
+    n_threads: int | None = threads_option()
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of the parts to measure, in their one order."""
+        chosen = BENCH_PARTS if self.what == "all" else self.what.split(",")
+        return [name for name in BENCH_PARTS if name in chosen]
+
+
+CHECKPOINT_SUFFIXES, FILM_SUFFIXES = (".zip", ".safetensors"), (".gif", ".mp4")
+
+
+def _path(suffixes: tuple[str, ...], what: str) -> Parse:
+    def parse(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise ValueError(f"{what}, {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """Settings of scripts/watch.py."""
+
+    checkpoints: tuple[Path, ...] = option(
+        (),
+        "teachers (.zip) and students (.safetensors) to show side by side (default: the best"
+        " teacher of the game in teachers/ and the newest student of it in runs/)",
+        _path(CHECKPOINT_SUFFIXES, "files of teachers or students"),
+        positional=True,
+        many=True,
+    )
+    env: str | None = option(
+        None,
+        f"game to play (default: the one of the checkpoints; without checkpoints {DEFAULT_ENV})",
+        str,
+    )
+    out: Path = option(
+        Path("runs/watch.gif"),
+        "file to write, .gif or .mp4 (which needs the package av)",
+        _path(FILM_SUFFIXES, "a file of a kind that can be written"),
+    )
+    n_steps: int = option(
+        500,
+        "agent steps to show, a picture each; a GIF takes 1 MB of memory for each",
+        positive_int,
+    )
+    skip_steps: int = option(0, "agent steps played before those", nonnegative_int)
+    fps: int = option(
+        15,
+        "steps shown a second, 1 to 50; 15 is the games' own speed",
+        number(int, "a whole number from 1 to 50", lambda x: 1 <= x <= 50),
+    )
+    greedy: bool = option(False, "take the most probable action instead of sampling", flag)
+    seed: int = seed_option(0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+class Shard(NamedTuple):
+    """One of `n` equal parts of a study, counted from 1."""
+
+    part: int
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `i/n`."""
+        match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text, re.ASCII)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError("i/n with i from 1 to n, such as 2/3")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.part}/{self.n}"
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Settings of scripts/compare.py."""
+
+    grid: str = option("curiosity", f"study to run, one of {', '.join(GRIDS)}", one_of(*GRIDS))
+    out: Path = option(Path("runs/study"), "folder of the runs, shared by all grids", Path)
+    workers: int | None = option(None, "runs at a time (default: one a core)", positive_int)
+    n_threads: int = option(1, "threads of each run", positive_int)
+    retries: int = option(1, "further attempts at a run that fails", nonnegative_int)
+    shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)
+    dry_run: bool = option(False, "list the runs and start none", flag)
+    teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
+
+    def __post_init__(self) -> None:
+        check(self)
