@@ -81,6 +81,7 @@ def _run(
     os.chdir(folder)
     for descriptor, path in enumerate(texts, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     tqdm.set_lock(threading.RLock())  # its own, for many processes, would outlive a killed one
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, resource.RLIM_INFINITY))
     sys.argv = [script, *argv]

@@ -48,12 +48,13 @@ PLAIN_TAGS = {
     "distill/kl", "distill/agreement", "distill/teacher_entropy", "distill/student_entropy",
     "loss/distill", "grad_norm/distill", "explore/epsilon", "explore/teacher_mix",
     "train/learning_rate", "train/n_updates", "rollout/ep_rew_mean", "rollout/ep_len_mean",
-    "time/fps", "eval/mean_reward", "eval/mean_reward_greedy", "eval/mean_ep_length",
-    "eval/teacher", "eval/floor",
+    "time/fps", "explore/coverage", "eval/mean_reward", "eval/mean_reward_greedy",
+    "eval/mean_ep_length", "eval/teacher", "eval/floor",
 }  # fmt: skip
 CURIOUS_TAGS = PLAIN_TAGS | {
     "icm/inverse_loss", "icm/forward_loss", "icm/inverse_accuracy", "icm/forward_skill",
-    "icm/intrinsic_reward", "uncertainty/mean", "loss/icm", "loss/policy", "loss/value",
+    "icm/intrinsic_reward", "icm/feature_std", "explore/bonus_std", "explore/bonus_share",
+    "uncertainty/mean", "loss/icm", "loss/policy", "loss/value",
     "grad_norm/icm", "grad_norm/policy", "grad_norm/value",
 }  # fmt: skip
 
@@ -447,12 +448,13 @@ def test_another_seed_trains_another_student(folder, plain, interrupted):
 
 
 def test_a_run_can_be_resumed_from_the_moment_it_has_a_folder(folder, plain, run):
-    command = Command(SCRIPT, *flags(run_dir="unborn"), folder=folder)
+    endless = {"total_steps": 10**6, "eval_steps": 10**6}  # however late the signal comes
+    command = Command(SCRIPT, *flags(run_dir="unborn", **endless), folder=folder)
     command.signal_when(signal.SIGINT, (folder / "unborn" / NAMES[0]).exists)
     done = command.wait()
     assert done.status == 130
     assert "continue with: python scripts/run_distillation.py --resume unborn\n" in done.err
-    assert load_run(folder / "unborn")[0]["steps"] < 3 * LOG_STEPS
+    assert load_run(folder / "unborn")[0]["steps"] < 10**6
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, killed, run):
@@ -462,7 +464,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, k
     newest.write_bytes(newest.read_bytes()[:5000])
     done = run("--resume", "damaged")
     assert done.status == 0, done.err
-    assert re.fullmatch(rf"damaged/{NAMES[0]} is damaged .*checkpoint before it\n", done.err)
+    (complaint,) = complaints(done)
+    assert re.fullmatch(rf"damaged/{NAMES[0]} is damaged .*checkpoint before it", complaint)
     check_curves(run_dir)
 
 
@@ -472,8 +475,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, k
 def failure(done: Done) -> str:
     """Return the one line that a run fails with."""
     assert done.status == 1, done.err
-    assert re.fullmatch(r"run_distillation\.py: error: .+\n", done.err), done.err
-    return done.err
+    (complaint,) = complaints(done)
+    assert re.fullmatch(r"run_distillation\.py: error: .+", complaint), done.err
+    return complaint + "\n"
 
 
 @pytest.mark.parametrize("steps_per_update", [16, 64], ids=["amid updates", "before a checkpoint"])
