@@ -15,6 +15,7 @@ import torch
 
 from distill.acting import logits_of, sample_actions
 from distill.progress import Progress
+from distill.statistics import t_interval
 from distill.types import ByteArray, Envs, Game, IntArray, Network
 
 PROTOCOL = (
@@ -22,8 +23,6 @@ PROTOCOL = (
     "start, sticky actions as the id says"
 )
 MODES = ("greedy", "sampled")
-T_975 = {1: 12.706, 2: 4.303}  # where the expansion in `t_quantile` is too coarse
-Z_975 = 1.959963984540054
 
 Policy = Callable[[ByteArray], IntArray]  # raw observations (N, S, 84, 84) -> actions (N,)
 
@@ -83,23 +82,6 @@ def play(
     return games
 
 
-def t_quantile(df: int) -> float:
-    """Return the 0.975 quantile of Student's t distribution, to 0.004.
-
-    Abramowitz and Stegun 1964, equation 26.7.5 (four terms); below 3 degrees of freedom, a table.
-    """
-    if df in T_975:
-        return T_975[df]
-    z = Z_975
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / df**k for k, term in enumerate(terms, start=1))
-
-
 @dataclass(frozen=True)
 class Score:
     """The scores of some whole games and what they say."""
@@ -135,10 +117,7 @@ class Score:
         It takes the games for independent. A greedy policy without sticky actions may play the same
         few games again and again (see `n_unique`); the interval is too narrow then.
         """
-        if self.sd is None:
-            return None
-        half = t_quantile(self.n_games - 1) * self.sd / math.sqrt(self.n_games)
-        return self.mean - half, self.mean + half
+        return t_interval(self.scores)
 
     @property
     def n_unique(self) -> int:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.results import TEACHER_CURVE, Point, Rung
-from distill.tables import Cell, interval
+from distill.statistics import t_interval
+from distill.tables import Cell
 
 LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
 
@@ -100,7 +101,9 @@ def draw_shares(
     for axes, game in games:
         mine = [cell for cell in done if cell.labels["game"] == game]
         x, y = [x_of(cell) for cell in mine], [float(np.mean(cell.shares)) for cell in mine]
-        bounds = [interval(cell.shares) or (mean, mean) for cell, mean in zip(mine, y, strict=True)]
+        bounds = [
+            t_interval(cell.shares) or (mean, mean) for cell, mean in zip(mine, y, strict=True)
+        ]
         reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
         axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
         for cell, at_x, at_y in zip(mine, x, y, strict=True):

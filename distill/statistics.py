@@ -56,12 +56,11 @@ def iqm(scores: Floats) -> Floats:
 
 
 def bootstrap(
-    scores: Scores, rng: np.random.Generator, aggregate: Aggregate = iqm, n_draws: int = N_DRAWS
+    scores: Scores, rng: np.random.Generator, aggregate: Aggregate = iqm, *, n_draws: int = N_DRAWS
 ) -> Interval:
     """Estimate an aggregate over all runs and games, with a stratified bootstrap interval.
 
-    Seeds are drawn with replacement within each game; the interval is that of the middle 95 % of
-    draws. With few seeds it is too narrow.
+    Seeds are drawn with replacement within each game. With few of them it is too narrow.
 
     Raises:
         ValueError: if a game has no run or a score is not finite.
@@ -72,7 +71,7 @@ def bootstrap(
 
 
 def probability_of_improvement(
-    arm: Scores, baseline: Scores, rng: np.random.Generator, n_draws: int = N_DRAWS
+    arm: Scores, baseline: Scores, rng: np.random.Generator, *, n_draws: int = N_DRAWS
 ) -> Interval:
     """Estimate how probably a run of the arm beats a run of the baseline, averaged over games.
 
@@ -92,17 +91,13 @@ def probability_of_improvement(
 def paired_differences(
     arm: Mapping[str, Mapping[int, float]], baseline: Mapping[str, Mapping[int, float]]
 ) -> dict[str, Floats]:
-    """Subtract the baseline's scores, by game and seed, from the arm's of the same game and seed.
-
-    Returns:
-        Differences by game, in the order of seeds; what only one of the two has played is left out.
-    """
-    found = {}
-    for game in arm:
-        seeds = sorted(arm[game].keys() & baseline.get(game, {}).keys())
-        if seeds:
-            found[game] = np.array([arm[game][seed] - baseline[game][seed] for seed in seeds])
-    return found
+    """Subtract scores, by game and seed, of the same game and seed; the others are left out."""
+    shared = {game: sorted(arm[game].keys() & baseline.get(game, {}).keys()) for game in arm}
+    return {
+        game: np.array([arm[game][seed] - baseline[game][seed] for seed in seeds])
+        for game, seeds in shared.items()
+        if seeds
+    }
 
 
 def compare(differences: Scores) -> Comparison:
@@ -133,19 +128,23 @@ def compare(differences: Scores) -> Comparison:
 
 def describe(found: Comparison) -> str:
     """Write the verdict, and what would settle it where it is open."""
-    if found.verdict != "inconclusive":
-        return found.verdict
-    if found.n_needed is None:
-        return "inconclusive (n unknown)"
-    return f"inconclusive (n would have to be about {found.n_needed:,})"
+    if found.n_needed is not None:
+        return f"inconclusive (n would have to be about {found.n_needed:,})"
+    return "inconclusive (n unknown)" if found.verdict == "inconclusive" else found.verdict
+
+
+def t_interval(values: npt.ArrayLike) -> tuple[float, float] | None:
+    """Return Student's 95 % interval of a mean of independent values; None for a single one."""
+    found = np.asarray(values, np.float64)
+    if len(found) < 2:
+        return None
+    half = t_quantile(len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found))
+    return float(found.mean() - half), float(found.mean() + half)
 
 
 def t_quantile(df: float) -> float:
-    """Return the 0.975 quantile of Student's t for any degrees of freedom from 1 on, to 2e-4.
-
-    With t = sqrt(df) tan(a), the density of the angle is in proportion to cos(a)^(df - 1), which is
-    summed by trapezoids.
-    """
+    """Return the 0.975 quantile of Student's t for any degrees of freedom from 1 on, to 2e-4."""
+    # With t = sqrt(df) tan(angle), the angle's density is in proportion to cos(angle)^(df - 1).
     angle = np.linspace(0, min(math.pi / 2, 40 / math.sqrt(df)), 5_001)
     density = np.cos(angle) ** (df - 1)
     area = np.append(0, np.cumsum(density[1:] + density[:-1]))
@@ -154,11 +153,11 @@ def t_quantile(df: float) -> float:
 
 def _columns(scores: Scores) -> list[Floats]:
     columns = {game: np.asarray(found, np.float64) for game, found in scores.items()}
+    if not columns:
+        raise ValueError("there must be one game or more, got none")
     for game, column in columns.items():
         if not column.size or not np.isfinite(column).all():
             raise ValueError(f"{game} must have one finite score or more, got {column.tolist()}")
-    if not columns:
-        raise ValueError("there must be one game or more, got none")
     return list(columns.values())
 
 
@@ -172,7 +171,6 @@ def _interval(value: npt.ArrayLike, draws: Floats) -> Interval:
 
 
 def _wins(arm: Floats, baseline: Floats) -> Floats:
-    """Return the share of pairs that the arm (..., n) wins against the baseline (..., m)."""
     lead = arm[..., :, None] - baseline[..., None, :]  # (..., n, m)
     return ((lead > 0) + 0.5 * (lead == 0)).mean((-2, -1))
 
@@ -196,14 +194,14 @@ def _verdict(low: float, high: float) -> Verdict:
 def _n_needed(mean: float, variances: Floats) -> int:
     """Return the fewest seeds a game that would decide, were mean and variances what they are.
 
-    An interval decides once its half width, t(df) sqrt(sum of s_g^2 / n) / m, is below |mean|, which
-    leaves out 0, or below MARGIN - |mean|, which keeps it inside: for a mean near 0, MARGIN itself.
-    The search starts at the normal distribution's n, which is too small. "About", because means and
-    spreads of few seeds are uncertain, and true ones would decide in every second study or so.
+    An interval decides once its half width, t(df) sqrt(sum of s_g^2 / n) / m, is below |mean| or
+    below MARGIN - |mean|: for a mean near 0, MARGIN itself. That is the least: were these the true
+    ones, half of the studies of that size would decide (for a mean near 0 a sixth to a third), of
+    those of twice that size more than two thirds.
     """
-    enough = max(abs(mean), MARGIN - abs(mean))
-    n_normal = (Z_975 / (len(variances) * enough)) ** 2 * variances.sum()
-    n = max(2, math.floor(n_normal))
-    while _half_width(variances, np.full(len(variances), n)) >= enough:
+    m, enough = len(variances), max(abs(mean), MARGIN - abs(mean))
+    # The normal distribution's n is too small by a few.
+    n = max(2, math.floor((Z_975 / (m * enough)) ** 2 * variances.sum()))
+    while _half_width(variances, np.full(m, n)) >= enough:
         n += 1
     return n

@@ -1,7 +1,6 @@
 """From the outcomes of runs to what the README shows: a grid's cells, tables, a page's sections."""
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 
 from distill import cli
 from distill.config import DistillConfig
-from distill.evaluation import t_quantile
 from distill.grids import GAMES, Run, identity, plan
 from distill.results import Outcome, scored_teachers
+from distill.statistics import t_interval
 
 Labels = Mapping[str, str]
 # What tells the rows of a table apart, where it differs at all.
@@ -55,20 +54,11 @@ def cells_of(
     ]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the Student-t 95 % interval of the mean over seeds; None for fewer than two."""
-    if len(values) < 2:
-        return None
-    half = t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
-
-
 def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
         return "not run"
-    mean, bounds = float(np.mean(cell.shares)), interval(cell.shares)
+    mean, bounds = float(np.mean(cell.shares)), t_interval(cell.shares)
     within = "" if bounds is None else f" ({bounds[0]:.1%} to {bounds[1]:.1%})"
     text = f"{mean:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
     left = cell.n_planned - len(cell.outcomes)

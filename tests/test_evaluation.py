@@ -16,7 +16,6 @@ from distill.evaluation import (
     play,
     random_policy,
     sampled,
-    t_quantile,
 )
 
 CPU = torch.device("cpu")
@@ -95,14 +94,6 @@ def test_mean_sd_and_interval_match_hand_calculation():
     half = 2.3646 * math.sqrt(32 / 7) / math.sqrt(8)  # t(7), from a printed table
     assert score.ci95 == pytest.approx((5 - half, 5 + half), abs=1e-4)
     assert (score.n_games, score.n_unique) == (8, 5)
-
-
-@pytest.mark.parametrize(
-    ("df", "printed"),
-    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (29, 2.045), (99, 1.984)],
-)
-def test_t_quantile_matches_printed_tables(df, printed):
-    assert t_quantile(df) == pytest.approx(printed, abs=0.004)
 
 
 def test_interval_covers_the_true_mean_in_95_percent_of_small_samples():

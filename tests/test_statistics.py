@@ -13,6 +13,7 @@ from distill.statistics import (
     iqm,
     paired_differences,
     probability_of_improvement,
+    t_interval,
     t_quantile,
 )
 
@@ -260,3 +261,9 @@ def test_an_effect_as_large_as_the_margin_is_rarely_taken_for_none():
     verdicts = [compare({"a": x}).verdict for x in draws]
     assert verdicts.count("no effect within 2 %") <= 40  # 25 expected, of sd 5
     assert verdicts.count("hurts") == 0
+
+
+def test_interval_is_students_over_seeds():
+    # mean 0.95, sd 0.05, t(2) = 4.3027: half width 4.3027 * 0.05 / sqrt(3)
+    assert t_interval([0.9, 1.0, 0.95]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
+    assert t_interval([0.9]) is None

@@ -65,12 +65,6 @@ def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
     assert not any(cell.outcomes for cell in cells)
 
 
-def test_interval_is_students_over_seeds():
-    # mean 0.95, sd 0.05, t(2) = 4.3027: half width 4.3027 * 0.05 / sqrt(3)
-    assert tables.interval([0.9, 1.0, 0.95]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
-    assert tables.interval([0.9]) is None
-
-
 def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
     labels, runs = {"game": "Pong"}, runs_of("sampling", sampling="uniform", game="Pong")
     found = [outcome(run, SHARES[run.labels["seed"]]) for run in runs]
