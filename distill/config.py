@@ -161,8 +161,8 @@ class DistillConfig:
     steps_per_update: int = option(16, "agent steps for each update", positive_int)
     batch_size: int = option(128, "samples in a minibatch", positive_int)
     n_candidates: int = option(
-        1,
-        "draw k times as many samples and keep those of largest last known divergence",
+        4,
+        "draw k times as many samples, keep some with odds by their last known KL; 1: uniform",
         positive_int,
     )
     learning_rate: LinearSchedule = schedule(1e-3, 0.0, "Adam's step size")

@@ -27,6 +27,7 @@ N_ACTIONS = 3
 
 # A run of a few rollouts of 4 x 4 steps, two updates of 8 states after each.
 SMALL = DistillConfig(
+    n_candidates=1,  # uniform: what was drawn is told by the seed alone
     student=TINY,
     total_steps=160,
     n_envs=4,
