@@ -66,6 +66,17 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
         axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
 
 
+def settings_of(command: str) -> str:
+    """Return a teacher's command line without how long it trains and on what."""
+    words = command.split()
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--env" not in (before, word) and (word.startswith("--") or before.startswith("--"))
+    ]
+    return " ".join(["training", *kept])
+
+
 def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
@@ -73,8 +84,8 @@ def draw_ladder(
     figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
-        for run, seed in dict.fromkeys((p.run, p.seed) for p in mine):
-            axes.plot(*curve(mine, run, TEACHER_CURVE), label=f"while training, seed {seed}")
+        for run, command in dict.fromkeys((p.run, p.command) for p in mine):
+            axes.plot(*curve(mine, run, TEACHER_CURVE), label=settings_of(command))
         if env_id in zoo:
             steps, scores = zip(*zoo[env_id], strict=True)
             axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")

@@ -15,29 +15,28 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 import torch
 
-from distill import cli, losses
+from distill import cli
 from distill.checkpoint import reopen, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
-from distill.evaluation import MODES, Score
+from distill.evaluation import MODES
 from distill.files import write_text
-from distill.floors import CACHES, Floors, first_score_note, floors_of
-from distill.networks import Student, n_actor_parameters
+from distill.floors import CACHES, first_score_note, floors_of
+from distill.networks import Student
 from distill.options import DEFAULT_ENV
 from distill.progress import Interruption, Progress
-from distill.provenance import ROOT, provenance
-from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
+from distill.provenance import ROOT
+from distill.report import describe, report
+from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
 from distill.tracking import Tracker, create_run, time_stamp
 from distill.training import Distillation, Hooks, check_saveable, train_student
-from distill.types import Batch
 from distill.uncertainty import Uncertainty
 
 TEACHERS = ROOT / "teachers"
 EVAL_ENVS = 20
 FINAL_SEED, INTERIM_SEED = 10_000, 20_000  # the best student is not chosen on the final games
-FIDELITY_STATES = 2_048
 
 
 class Setting(NamedTuple):
@@ -178,71 +177,6 @@ def train(
         raise KeyboardInterrupt(f"stopped at step {run.n_steps_done:,}")
 
 
-@torch.no_grad()  # only measured
-def measure_fidelity(student: Student, batch: Batch) -> dict[str, float]:
-    """Compare both policies on states that the student itself came to."""
-    logits = student.logits(batch.obs)
-    same = batch.teacher_logits.argmax(1) == logits.argmax(1)
-    return {
-        "kl": float(losses.divergence("kl", batch.teacher_logits, logits).mean()),
-        "agreement": float(same.float().mean()),
-    }
-
-
-def report(
-    setting: Setting, run: Distillation, reference: Reference, student: dict[str, Score]
-) -> dict[str, Any]:
-    """Collect everything that is known of a finished run, as plain values."""
-    batch = run.ring.sample(run.ring_rng, FIDELITY_STATES, pairs=False)
-    n_student = n_actor_parameters(run.student)
-    n_teacher = n_actor_parameters(setting.teacher.network)
-    return {
-        "env_id": setting.env_id,
-        "teacher_chkpt": setting.teacher_path.name,
-        "student": str(setting.cfg.student),
-        "score_share": reference.share(student["sampled"]),
-        "student_score": {mode: score.to_json() for mode, score in student.items()},
-        "teacher_score": {mode: score.to_json() for mode, score in reference.teacher.items()},
-        "floors": reference.floors.to_json(),
-        "student_parameters": n_student,
-        "teacher_parameters": n_teacher,
-        "compression": n_teacher / n_student,
-        **measure_fidelity(run.student, batch),
-        "steps": run.n_steps_done,
-        "updates": run.n_updates,
-        "settings": cli.to_yaml(setting.cfg),
-        **provenance(),
-    }
-
-
-def print_report(record: dict[str, Any]) -> None:
-    """Print the table that the run ends with, and the record itself as one line of JSON."""
-    scores = {
-        f"{who}, {mode}": Score.from_json(score)
-        for who in ("teacher", "student")
-        for mode, score in record[f"{who}_score"].items()
-    }
-    print(f"\n{record['teacher_chkpt']} -> {record['student']} on {record['env_id']}")
-    print(score_table(scores, Floors.from_json(record["floors"])))
-    share, counts = record["score_share"], f"{record['updates']:,} updates"
-    lines = {
-        "score share": "none: the teacher is no better than the floor"
-        if share is None
-        else f"{share:.1%} of the teacher's, above the floor, sampled actions",
-        "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
-        f" {record['compression']:.1f} times fewer",
-        "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"
-        f" {FIDELITY_STATES:,} states the student came to",
-        "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
-        "wall-clock": f"{record['train_seconds']:,.0f} s training,"
-        f" {record['wall_seconds']:,.0f} s with all scoring",
-        "curves": f"tensorboard --logdir {record['run_dir']}",
-    }
-    for name, text in lines.items():
-        print(f"{name:<16}{text}")
-    print(json.dumps(record))
-
-
 def finished_record(run_dir: Path) -> dict[str, Any] | None:
     """Return the result of a run that came to its end before, if it did."""
     path = run_dir / "result.json"
@@ -274,7 +208,7 @@ def run_to_end(
         scorer.best = float("-inf") if state is None else state["best_score"]
         train(setting, run, scorer, run_dir, tracker)
         student = scorer.final(final_envs, n_games, run.n_steps_done)
-        record = report(setting, run, reference, student)
+        record = report(setting.teacher, setting.teacher_path.name, run, reference, student)
         record |= {
             "run_dir": str(run_dir),
             "wall_seconds": tracker.wall_seconds,
@@ -303,7 +237,7 @@ def main() -> None:
         resume = f"python scripts/run_distillation.py --resume {run_dir}"
         sys.stderr.write(f"\n{str(stop) or 'stopped'}; continue with: {resume}\n")
         raise
-    print_report(record)
+    print(f"\n{describe(record)}\n{json.dumps(record)}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ LAYERS = (
     "envs networks bonus icm rnd coverage uncertainty rollouts learner evaluation floors tracking"
     " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures verdicts",
     "checkpoint labels advantages objective scoring run_state metrics",
-    "training ppo ladder ppo_callback study",
+    "training ppo ladder ppo_callback study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}

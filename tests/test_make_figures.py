@@ -96,3 +96,9 @@ def test_a_new_table_takes_the_place_of_the_old_one_and_of_nothing_else():
 def test_the_page_of_the_teachers_that_ship_has_the_table_of_their_records():
     page = (make_figures.TEACHERS / "README.md").read_text()
     assert tables.with_table(page, tables.teachers_table(make_figures.TEACHERS)) == page
+
+
+def test_curves_of_teachers_are_named_after_their_settings():
+    command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
+    assert figures.settings_of(command) == "training --seed 0 --n_envs 16"
+    assert figures.settings_of("1e7") == "training"
