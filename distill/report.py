@@ -8,7 +8,6 @@ from distill import cli, losses
 from distill.evaluation import Score
 from distill.floors import Floors
 from distill.networks import Student, n_actor_parameters
-from distill.provenance import provenance
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
 from distill.teacher import NetworkTeacher
@@ -54,7 +53,6 @@ def report(
         "steps": run.n_steps_done,
         "updates": run.n_updates,
         "settings": cli.to_yaml(run.cfg),
-        **provenance(),
     }
 
 

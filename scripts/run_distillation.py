@@ -26,7 +26,7 @@ from distill.floors import CACHES, first_score_note, floors_of
 from distill.networks import Student
 from distill.options import DEFAULT_ENV
 from distill.progress import Interruption, Progress
-from distill.provenance import ROOT
+from distill.provenance import ROOT, provenance
 from distill.report import describe, report
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
@@ -187,7 +187,7 @@ def run_to_end(
     setting: Setting, run: Distillation, run_dir: Path, state: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Train to the end and score; returns the result, which result.json holds too."""
-    cfg = setting.cfg
+    cfg, origin = setting.cfg, provenance()  # of the code that runs, whatever comes after it
     print(f"distilling {setting.teacher_path} into {cfg.student} on {setting.env_id}, in {run_dir}")
     print(first_score_note(setting.env_id, cfg.n_envs))
     n_games = cfg.n_eval_episodes
@@ -209,7 +209,7 @@ def run_to_end(
         train(setting, run, scorer, run_dir, tracker)
         student = scorer.final(final_envs, n_games, run.n_steps_done)
         record = report(setting.teacher, setting.teacher_path.name, run, reference, student)
-        record |= {
+        record |= origin | {
             "run_dir": str(run_dir),
             "wall_seconds": tracker.wall_seconds,
             "train_seconds": run.train_seconds,
