@@ -92,7 +92,7 @@ def draw_ladder(
         draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
         axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
         axes.set_xlim(left=1e4)
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize="x-small", loc="upper left")
     return figure
 
 

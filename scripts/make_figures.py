@@ -59,7 +59,8 @@ def read_grids() -> dict[str, list[Cell]]:
 def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw every figure there is something to draw in, with its file's name."""
     points = read_rows(CURVES, Point)
-    yield "curves", figures.draw_curves(points)
+    if any(point.kind != "teacher" for point in points):
+        yield "curves", figures.draw_curves(points)
     yield "ladder", figures.draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
     if any(cell.shares for cell in grids["students"]):
         yield (
