@@ -120,6 +120,11 @@ class Worker:
         """Ask the run to save and stop."""
         self._process.send_signal(signal.SIGINT)
 
+    def kill(self) -> None:
+        """End the run at once; it keeps its last checkpoint."""
+        self._process.kill()
+        self._process.wait()
+
 
 def lock_log(path: Path) -> IO[bytes] | None:
     """Open a run's log and lock it; None while another process holds the lock.
@@ -169,6 +174,13 @@ class Study:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until nothing is left, or until asked to stop; then wait for what is running."""
         self._write()
+        try:
+            self._work(should_stop)
+        finally:  # after a second Ctrl-C nothing may go on by itself
+            for worker in self._workers:
+                worker.kill()
+
+    def _work(self, should_stop: Callable[[], bool]) -> None:
         asked = False
         while self._workers or (self._waiting and not asked):
             if should_stop() and not asked:

@@ -156,6 +156,23 @@ def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
     assert ["--resume", str(jobs[0].folder), "--n_threads", "1"] in tape(out)
 
 
+def test_a_second_interruption_leaves_no_process_behind(tmp_path, program):
+    out = tmp_path / "out"
+    (job,) = make_jobs([make_run(4)], out)
+    waiting = job.folder / "waiting"
+
+    def should_stop() -> bool:
+        if waiting.exists():
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        study([job], out, program).run(should_stop)
+    log = lock_log(out / f"{job.run.id}.log")  # which the process held while it lived
+    assert log is not None
+    log.close()
+
+
 def test_as_many_run_at_a_time_as_there_are_workers(tmp_path, program):
     out, running, most = tmp_path / "out", set(), []
 
