@@ -124,6 +124,7 @@ class Worker:
         """End the run at once; it keeps its last checkpoint."""
         self._process.kill()
         self._process.wait()
+        self.job.status = "stopped"
 
 
 def lock_log(path: Path) -> IO[bytes] | None:
@@ -179,6 +180,7 @@ class Study:
         finally:  # after a second Ctrl-C nothing may go on by itself
             for worker in self._workers:
                 worker.kill()
+            self._write()
 
     def _work(self, should_stop: Callable[[], bool]) -> None:
         asked = False

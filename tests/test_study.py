@@ -168,6 +168,7 @@ def test_a_second_interruption_leaves_no_process_behind(tmp_path, program):
 
     with pytest.raises(KeyboardInterrupt):
         study([job], out, program).run(should_stop)
+    assert json.loads((out / "manifest.jsonl").read_text())["status"] == "stopped"
     log = lock_log(out / f"{job.run.id}.log")  # which the process held while it lived
     assert log is not None
     log.close()
