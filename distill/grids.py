@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from distill import cli
 from distill.cli import MAX_STEPS
 from distill.config import DistillConfig, decisive
+from distill.results import teacher_records
 from distill.types import WIDTHS
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -157,11 +158,10 @@ def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
         ValueError: if two of a game have the same grade.
     """
     found: dict[tuple[str, str], Path] = {}
-    for path in sorted(folder.glob("env*.json")):
-        record = json.loads(path.read_text())
+    for name, record in teacher_records(folder).items():
         if "grade" not in record:
             continue
-        key = record["env_id"], record["grade"]
+        key, path = (record["env_id"], record["grade"]), folder / f"{name}.json"
         if key in found:
             raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
         found[key] = path.with_suffix(".zip")

@@ -30,20 +30,8 @@ class Point(NamedTuple):
     value: float
 
 
-class Origin(NamedTuple):
-    """Where a curve or a score comes from."""
-
-    run: str
-    kind: str  # teacher, plain or curious
-    env_id: str
-    seed: int
-    commit: str
-    machine: str
-    command: str
-
-
-def read_origin(run_dir: Path) -> Origin:
-    """Say where a run's numbers come from.
+def read_origin(run_dir: Path) -> dict[str, Any]:
+    """Return the fields of a Point that say where a run's numbers come from.
 
     Raises:
         FileNotFoundError: if it is not a run.
@@ -51,15 +39,15 @@ def read_origin(run_dir: Path) -> Origin:
     record = read_run(run_dir)
     settings = record["settings"]
     kind = "teacher" if "student" not in settings else "plain"
-    return Origin(
-        run=run_dir.name,
-        kind="curious" if settings.get("use_curiosity") else kind,
-        env_id=settings["env"],
-        seed=int(settings["seed"]),
-        commit=str(record["commit"]),
-        machine=record["machine"],
-        command=" ".join(without_places(list(map(str, record["argv"])))),
-    )
+    return {
+        "run": run_dir.name,
+        "kind": "curious" if settings.get("use_curiosity") else kind,
+        "env_id": settings["env"],
+        "seed": int(settings["seed"]),
+        "commit": str(record["commit"]),
+        "machine": record["machine"],
+        "command": " ".join(without_places(list(map(str, record["argv"])))),
+    }
 
 
 def read_curve(run_dir: Path) -> list[Point]:
@@ -71,7 +59,7 @@ def read_curve(run_dir: Path) -> list[Point]:
     origin = read_origin(run_dir)
     with (run_dir / "metrics.csv").open(newline="") as file:
         return [
-            Point(*origin, int(row["step"]), row["tag"], float(row["value"]))
+            Point(**origin, step=int(row["step"]), tag=row["tag"], value=float(row["value"]))
             for row in csv.DictReader(file, CSV_COLUMNS)
             if row["tag"] in TAGS
         ]
@@ -140,8 +128,8 @@ def read_outcome(run_dir: Path) -> Outcome | None:
         env_id=found["env_id"],
         teacher=found["teacher_chkpt"],
         student=found["student"],
-        kind=origin.kind,
-        seed=origin.seed,
+        kind=origin["kind"],
+        seed=origin["seed"],
         parameters=found["student_parameters"],
         floor=round(max(floors[name]["mean"] for name in ("random", "constant")), 3),
         teacher_mean=round(found["teacher_score"]["sampled"]["mean"], 3),
@@ -158,7 +146,7 @@ def read_outcome(run_dir: Path) -> Outcome | None:
         train_seconds=round(found["train_seconds"], 1),
         commit=found["commit"],
         machine=found["machine"],
-        command=origin.command,
+        command=origin["command"],
         settings=json.dumps(decisive(found["settings"])),
     )
 
@@ -211,9 +199,14 @@ class Rung(NamedTuple):
     constant: float
 
 
+def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the records of all teachers in a folder, by name and in its order."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("env*.json"))}
+
+
 def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the records of a folder's scored teachers: by name, fewest steps first."""
-    records = {path.stem: json.loads(path.read_text()) for path in folder.glob("env*.json")}
+    """Return the records of a folder's scored teachers: by name, fewest steps first."""
+    records = teacher_records(folder)
     scored = {name: record for name, record in records.items() if "evaluation" in record}
     return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
 

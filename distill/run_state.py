@@ -1,7 +1,8 @@
 """Everything of a distillation that changes while it runs, and its way to and from a checkpoint."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -97,15 +98,21 @@ class Distillation:
         return max(0, learned_steps // self.cfg.steps_per_update - self.n_updates)
 
 
-def make_icm(cfg: DistillConfig, student: Student) -> ICM:
-    """Build the ICM from random numbers of its own: the student starts alike without it."""
+@contextmanager
+def own_random_numbers(cfg: DistillConfig) -> Iterator[None]:
+    """Draw weights apart from the program's stream: the student starts alike without them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed + 1)
+        yield
+
+
+def make_icm(cfg: DistillConfig, student: Student) -> ICM:
+    """Build the ICM from random numbers of its own."""
+    with own_random_numbers(cfg):
         return ICM(student.encoder.features_dim, student.n_actions)
 
 
 def make_rnd(cfg: DistillConfig) -> RND:
-    """Build the RND from random numbers of its own, likewise."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(cfg.seed + 1)
+    """Build the RND from random numbers of its own."""
+    with own_random_numbers(cfg):
         return RND()

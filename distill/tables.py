@@ -41,10 +41,15 @@ def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
 
 
 def cells_of(
-    grid: str, teachers: Mapping[tuple[str, str], Path], outcomes: Sequence[Outcome]
+    grid: str, teachers: Mapping[tuple[str, str], Path], done: Mapping[str, Outcome]
 ) -> list[Cell]:
-    """Lay a grid out, the most wanted first, with what is known of each cell."""
-    done = by_identity(outcomes)
+    """Lay a grid out, the most wanted first, with what is known of each cell.
+
+    Args:
+        grid: its name.
+        teachers: zips by game and grade.
+        done: outcomes, as `by_identity` indexes them.
+    """
     cells: dict[tuple[str, ...], list[Run]] = {}
     for run in plan(grid, teachers):
         cells.setdefault(tuple(run.cell.values()), []).append(run)

@@ -34,6 +34,7 @@ from distill.results import (
 )
 from distill.tables import (
     Cell,
+    by_identity,
     cells_of,
     grid_section,
     grid_table,
@@ -52,8 +53,8 @@ TEACHERS = ROOT / "teachers"
 
 def read_grids() -> dict[str, list[Cell]]:
     """Lay out all grids, with what is known of their cells."""
-    teachers, outcomes = teachers_by_grade(TEACHERS), read_rows(OUTCOMES, Outcome)
-    return {grid: cells_of(grid, teachers, outcomes) for grid in GRIDS}
+    teachers, done = teachers_by_grade(TEACHERS), by_identity(read_rows(OUTCOMES, Outcome))
+    return {grid: cells_of(grid, teachers, done) for grid in GRIDS}
 
 
 def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
@@ -62,26 +63,24 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     if any(point.kind != "teacher" for point in points):
         yield "curves", figures.draw_curves(points)
     yield "ladder", figures.draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
-    if any(cell.shares for cell in grids["students"]):
-        yield (
-            "students",
-            figures.draw_shares(
-                [cell for cell in grids["students"] if cell.labels["budget"] == "whole"],
-                lambda cell: cell.outcomes[0].parameters,
-                x_label="parameters of the student",
-                name_axis="student",
-            ),
-        )
-    if any(cell.shares for cell in grids["budgets"]):
-        yield (
-            "budgets",
-            figures.draw_shares(
-                grids["budgets"],
-                lambda cell: float(np.median([o.train_seconds for o in cell.outcomes])),
-                x_label="training, seconds",
-                name_axis="budget",
-            ),
-        )
+    whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
+    shares = {
+        "students": (whole, "student", "parameters of the student", parameters_of),
+        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of),
+    }
+    for name, (cells, axis, x_label, x_of) in shares.items():
+        if any(cell.shares for cell in cells):
+            yield name, figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+
+
+def parameters_of(cell: Cell) -> float:
+    """Return how many parameters a cell's students have."""
+    return cell.outcomes[0].parameters
+
+
+def seconds_of(cell: Cell) -> float:
+    """Return the median of how long a cell's students were trained."""
+    return float(np.median([outcome.train_seconds for outcome in cell.outcomes]))
 
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from in_process import run_main
 
-from distill.cli import run_command
 from distill.config import DistillConfig, TeacherConfig
 from distill.progress import Progress
 from distill.tool_config import BENCH_PARTS, BenchConfig
@@ -45,10 +45,7 @@ def measure_known(rates, seconds=3.0):
 
 def run(monkeypatch, capsys, *argv):
     """Run the command in this process; returns its exit status and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["bench.py", *argv])
-    with pytest.raises(SystemExit) as stopped:
-        run_command(bench.main)
-    return stopped.value.code, capsys.readouterr()
+    return run_main(monkeypatch, bench, *argv), capsys.readouterr()
 
 
 def tiny_setting(env_id=PONG):

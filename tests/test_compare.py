@@ -5,8 +5,8 @@ import sys
 
 import compare
 import pytest
+from in_process import run_main
 
-from distill.cli import run_command
 from distill.grids import GAMES
 
 PROGRAM = """
@@ -30,11 +30,8 @@ def command(tmp_path, monkeypatch, capsys):
     )
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            run_command(compare.main)
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
+        status = run_main(monkeypatch, compare, *args)
+        return status, *capsys.readouterr()
 
     return run
 

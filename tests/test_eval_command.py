@@ -9,10 +9,10 @@ from pathlib import Path
 import gymnasium
 import pytest
 import torch
+from in_process import run_main
 
 import eval_teacher
 from distill.checkpoint import save_student
-from distill.cli import run_command
 from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import Student
 from distill.sb3 import export_zip, observation_space
@@ -53,10 +53,7 @@ def run(folder, *args):
 def run_here(folder, monkeypatch, *args):
     """Run the command in this process, which is faster; returns its exit status."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["eval_teacher.py", "--device", "cpu", *map(str, args)])
-    with pytest.raises(SystemExit) as stopped:
-        run_command(eval_teacher.main)
-    return stopped.value.code
+    return run_main(monkeypatch, eval_teacher, "--device", "cpu", *args)
 
 
 def refusal(folder, monkeypatch, capsys, *args):

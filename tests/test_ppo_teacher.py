@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import run_main
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -45,15 +46,6 @@ LONG = "3000"
 
 def command(*argv: str) -> list[str]:
     return [sys.executable, "-W", "ignore", str(Path(ppo_teacher.__file__).resolve()), *argv]
-
-
-def run_here(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
-    """Run the command in this process, which saves the imports; returns its exit status."""
-    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", *argv])
-    with pytest.raises(SystemExit) as exit_:
-        cli.run_command(ppo_teacher.main)
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
 
 
 def wait_for(path: Path, done: Callable[[], bool] = lambda: False) -> None:
@@ -226,7 +218,7 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     teacher = only(finished, "teachers/*.zip")
     where = ["--init_from", "s.safetensors", "--kickstart", str(teacher), "--run_dir", "run"]
     small = [word for word in SMALL if word not in ("--network", "0.1pct")]
-    assert run_here(monkeypatch, "256", *small, *where, "--warm_up_steps", "256") == 0
+    assert run_main(monkeypatch, ppo_teacher, "256", *small, *where, "--warm_up_steps", "256") == 0
     weights = load_run(Path("run"))[0]["policy"]
     for name, weight in student.encoder.state_dict().items():
         assert torch.equal(weights[f"features_extractor.{name}"], weight)
@@ -250,7 +242,7 @@ def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path
     monkeypatch.chdir(tmp_path)
     run_dir = only(Path(), "runs/*")
     before = logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]
-    assert run_here(monkeypatch, "--resume", str(run_dir)) == 0
+    assert run_main(monkeypatch, ppo_teacher, "--resume", str(run_dir)) == 0
     assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
 
 
@@ -292,7 +284,7 @@ def check_curves(run_dir: Path) -> None:
 def test_a_killed_run_resumes_to_the_total_first_asked_for(monkeypatch, killed, tmp_path, capsys):
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    assert run_here(monkeypatch, "--resume", "run") == 0
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
     out, err = capsys.readouterr()
     assert "for 3,000 steps in run\n" in out
     assert "damaged" not in err
@@ -309,7 +301,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(monkeypatch, killed, 
     monkeypatch.chdir(tmp_path)
     newest = Path("run") / NAMES[0]
     newest.write_bytes(newest.read_bytes()[:5000])
-    assert run_here(monkeypatch, "--resume", "run") == 0
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
     assert "run/checkpoint.pt is damaged" in capsys.readouterr().err
     check_curves(Path("run"))
 
@@ -339,7 +331,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(monkeypatch, tmp_path, capsys, numb
     monkeypatch.chdir(tmp_path)
     with signal_at(Path("run/checkpoint.pt"), number):
         argv = ["1e5", *SMALL, "--checkpoint_steps", "1", "--run_dir", "run"]
-        assert run_here(monkeypatch, *argv) == 130
+        assert run_main(monkeypatch, ppo_teacher, *argv) == 130
     err = capsys.readouterr().err
     steps = load_run(Path("run"))[0]["steps"]
     assert f"stopped at step {steps:,}; continue with: python ppo_teacher.py --resume run\n" in err
@@ -353,7 +345,7 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a teacher's zip is larger
     try:
         argv = ["300", *SMALL, "--checkpoint_steps", "128", "--run_dir", "run"]
-        status = run_here(monkeypatch, *argv)
+        status = run_main(monkeypatch, ppo_teacher, *argv)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     err = capsys.readouterr().err
@@ -417,7 +409,7 @@ def test_seeds_beyond_32_bits_are_fine(tmp_path):
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     """Return the one line that a command line is refused with."""
     before = sorted(Path().rglob("*"))
-    assert run_here(monkeypatch, *argv) == 2
+    assert run_main(monkeypatch, ppo_teacher, *argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"ppo_teacher\.py: error: .+\n", err), err
@@ -479,7 +471,7 @@ def test_a_missing_device_is_refused_before_anything_is_made(monkeypatch, tmp_pa
 
 def test_help_names_the_flags_and_starts_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run_here(monkeypatch, "--help") == 0
+    assert run_main(monkeypatch, ppo_teacher, "--help") == 0
     out = capsys.readouterr().out
     assert all(flag in out for flag in ("total_steps", "--env", "--resume", "--network"))
     assert list(tmp_path.iterdir()) == []
@@ -488,7 +480,7 @@ def test_help_names_the_flags_and_starts_nothing(monkeypatch, tmp_path, capsys):
 def test_a_policy_that_turns_nan_stops_the_run_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     argv = ["600", *SMALL, "--learning_rate", "1e30", "--run_dir", "run"]
-    assert run_here(monkeypatch, *argv) == 1
+    assert run_main(monkeypatch, ppo_teacher, *argv) == 1
     err = capsys.readouterr().err
     assert re.search(
         r"ppo_teacher\.py: error: .+ not finite at step \d+; lower --learning_rate", err

@@ -33,6 +33,10 @@ def runs_of(grid: str, **labels: str) -> list[Run]:
     return [run for run in plan(grid, TEACHERS) if labels.items() <= run.labels.items()]
 
 
+def cells_of(grid: str, outcomes: list[Outcome]) -> list[tables.Cell]:
+    return tables.cells_of(grid, TEACHERS, tables.by_identity(outcomes))
+
+
 def cell_of(cells: list[tables.Cell], **labels: str) -> tables.Cell:
     (cell,) = [cell for cell in cells if labels.items() <= cell.labels.items()]
     return cell
@@ -40,7 +44,7 @@ def cell_of(cells: list[tables.Cell], **labels: str) -> tables.Cell:
 
 def test_a_cell_has_its_seeds_and_no_others():
     done = [outcome(run) for run in runs_of("sampling", sampling="best 4 of", game="Pong")]
-    cells = tables.cells_of("sampling", TEACHERS, [*done, outcome(runs_of("students")[0])])
+    cells = cells_of("sampling", [*done, outcome(runs_of("students")[0])])
     cell = cell_of(cells, sampling="best 4 of", game="Pong")
     assert [o.run for o in cell.outcomes] == [o.run for o in done]
     assert [o.seed for o in cell.outcomes] == [0, 1, 2]
@@ -61,7 +65,7 @@ def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
 def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
     run = runs_of("sampling")[0]
     other = outcome(run._replace(cfg=cli.replace(run.cfg, learning_rate="0.1")))
-    cells = tables.cells_of("sampling", TEACHERS, [other])
+    cells = cells_of("sampling", [other])
     assert not any(cell.outcomes for cell in cells)
 
 
@@ -79,7 +83,7 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
     found = [
         outcome(run, SHARES[run.labels["seed"]]) for run in runs if run.labels["game"] == "Pong"
     ]
-    lines = tables.grid_table(tables.cells_of("sampling", TEACHERS, found))
+    lines = tables.grid_table(cells_of("sampling", found))
     head, _, uniform, *others = lines.splitlines()
     columns = "share of the teacher's | KL, nats | training, s |"
     assert head == f"| sampling | Freeway: {columns} Pong: {columns}"
@@ -93,11 +97,11 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
 
 def test_a_section_says_how_much_of_the_grid_is_done():
     runs = runs_of("sampling")
-    cells = tables.cells_of("sampling", TEACHERS, [])
+    cells = cells_of("sampling", [])
     assert tables.grid_section("sampling", cells, tables.grid_table) == (
         "Not run yet: `python scripts/compare.py --grid sampling`."
     )
-    cells = tables.cells_of("sampling", TEACHERS, [outcome(run) for run in runs[:4]])
+    cells = cells_of("sampling", [outcome(run) for run in runs[:4]])
     last = tables.grid_section("sampling", cells, tables.grid_table).splitlines()[-1]
     assert last == "4 of 18 runs of `python scripts/compare.py --grid sampling` are done."
 

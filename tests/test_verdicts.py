@@ -1,9 +1,9 @@
 """What a study says of each arm beside the plain one."""
 
 import pytest
-from test_tables import TEACHERS, outcome
+from test_tables import TEACHERS, cells_of, outcome
 
-from distill import tables, verdicts
+from distill import verdicts
 from distill.grids import plan
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)
@@ -20,7 +20,7 @@ def rows():
         if run.labels["budget"] == "quarter" and run.labels["arm"] in SHARES
     ]
     outcomes = [outcome(run, SHARES[run.labels["arm"]][run.cfg.seed]) for run in runs]
-    text = verdicts.verdict_table(tables.cells_of("curiosity", TEACHERS, outcomes))
+    text = verdicts.verdict_table(cells_of("curiosity", outcomes))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     return {tuple(line[:3]): line[3:] for line in lines[2:]}
 
@@ -71,7 +71,7 @@ def test_pairs_are_of_the_same_seed_and_game():
         outcome(pick("aux", "Pong", 1), 0.8),
         outcome(pick("aux", "Freeway", 0), 0.1),  # without its plain twin
     ]
-    text = verdicts.verdict_table(tables.cells_of("curiosity", TEACHERS, outcomes))
+    text = verdicts.verdict_table(cells_of("curiosity", outcomes))
     (line,) = [line for line in text.splitlines() if line.startswith("| good | quarter | aux |")]
     assert "| -10.0 % | inconclusive (n unknown) |" in line
     assert "1 Freeway, 1 Pong" in line

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import watch
 from checkpoints import FREEWAY, PONG, TEACHER, make_student, make_teacher
+from in_process import run_main
 from PIL import Image, ImageSequence
-
-from distill.cli import run_command
 
 SMALL = "--n_steps", 3
 
@@ -21,11 +20,8 @@ def command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(watch, "TEACHERS", tmp_path / "teachers")
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["watch.py", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            run_command(watch.main)
-        out, err = capsys.readouterr()
-        return stopped.value.code, out, err
+        status = run_main(monkeypatch, watch, *args)
+        return status, *capsys.readouterr()
 
     return run
 
