@@ -21,6 +21,7 @@ from distill.losses import DIVERGENCES
 from distill.options import (
     DEFAULT_ENV,
     NETWORKS,
+    data_init_option,
     device_option,
     env_option,
     precision_option,
@@ -64,6 +65,7 @@ class TeacherConfig:
     env: str = env_option(DEFAULT_ENV)
     seed: int = seed_option(0)
     network: Widths = option(WIDTHS["nature"], NETWORKS, parse_widths)
+    data_init: bool = data_init_option()
     n_envs: int = option(32, "games played in parallel", positive_int)
     n_steps: int = option(32, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
@@ -114,6 +116,7 @@ class DistillConfig:
         None, f"game (default: the teacher's; without a teacher {DEFAULT_ENV})", str
     )
     student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
+    data_init: bool = data_init_option()
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
     temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
     match_temperature: bool = option(

@@ -23,6 +23,7 @@ from distill.types import Widths
 N_PIXELS = 84
 BLOCK = 4  # side of the pixel blocks that `pack` turns into channels = conv1's stride
 N_BLOCKS = N_PIXELS // BLOCK
+N_LAYERS = 4  # of an encoder: three convolutions and the fully connected one
 
 
 def pack(obs: Tensor) -> Tensor:
@@ -59,12 +60,6 @@ def packed_conv1(weight: Tensor) -> Tensor:
     return blocks.permute(0, 1, 3, 5, 2, 4).reshape(c1, n_stack * BLOCK * BLOCK, 2, 2)
 
 
-def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    assert layer.bias is not None
-    return layer.weight, layer.bias
-
-
 class Encoder(nn.Module):
     """Convolutions and the fully connected layer: uint8 observations in, features (B, fc) out.
 
@@ -90,19 +85,36 @@ class Encoder(nn.Module):
         Returns:
             float32 features (B, fc), after the last ReLU.
         """
+        x = self.pixels(obs)
+        for i in range(N_LAYERS):
+            x = F.relu(self.layer(i, x), inplace=True)
+        return x.float()
+
+    def pixels(self, obs: Tensor) -> Tensor:
+        """Return what the first layer takes: (B, 16 S, 21, 21), channels_last, 0 to 255."""
         assert obs.dtype == torch.uint8, obs.dtype
         packed = pack(obs) if obs.shape[-1] == N_PIXELS else obs
-        x = packed.permute(0, 3, 1, 2).to(self.dtype)  # (B, 16 S, 21, 21), channels_last
-        (w1, b1), (w2, b2), (w3, b3) = (_parameters(self.cnn[i]) for i in (0, 2, 4))
-        x = F.relu(self._conv(x, packed_conv1(w1), b1, stride=1), inplace=True)  # (B, c1, 20, 20)
-        x = F.relu(self._conv(x, w2, b2, stride=2), inplace=True)  # (B, c2, 9, 9)
-        x = F.relu(self._conv(x, w3, b3, stride=1), inplace=True)  # (B, c3, 7, 7)
-        weight, bias = _parameters(self.linear[0])
-        x = F.linear(x.flatten(1), weight.to(self.dtype), bias.to(self.dtype))  # (B, fc)
-        return F.relu(x, inplace=True).float()
+        return packed.permute(0, 3, 1, 2).to(self.dtype)
 
-    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor, *, stride: int) -> Tensor:
-        return F.conv2d(x, weight.to(self.dtype), bias.to(self.dtype), stride=stride)
+    def layer(self, i: int, x: Tensor) -> Tensor:
+        """Apply layer `i` without its ReLU.
+
+        Returns:
+            (B, c1, 20, 20), (B, c2, 9, 9), (B, c3, 7, 7) or (B, fc).
+        """
+        weight, bias = self.parameters_of(i)
+        bias = bias.to(self.dtype)
+        if i == N_LAYERS - 1:
+            return F.linear(x.flatten(1), weight.to(self.dtype), bias)
+        weight = packed_conv1(weight) if i == 0 else weight
+        return F.conv2d(x, weight.to(self.dtype), bias, stride=2 if i == 1 else 1)
+
+    def parameters_of(self, i: int) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of layer `i`."""
+        layer = (self.cnn[0], self.cnn[2], self.cnn[4], self.linear[0])[i]
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        assert layer.bias is not None
+        return layer.weight, layer.bias
 
 
 class Student(nn.Module):

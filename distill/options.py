@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distill.cli import nonnegative_int, one_of, option, positive_int
+from distill.cli import flag, nonnegative_int, one_of, option, positive_int
 from distill.device import DEVICES, PRECISIONS
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS
@@ -24,6 +24,11 @@ def env_option(default: str | None) -> Any:
 def seed_option(default: int) -> Any:
     """Declare the seed."""
     return option(default, "seed of networks, sampling and games", nonnegative_int)
+
+
+def data_init_option() -> Any:
+    """Declare whether initial weights are fitted to the first states."""
+    return option(True, "standardize the fresh network's layers on the first states", flag)
 
 
 def device_option() -> Any:

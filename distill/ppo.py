@@ -3,9 +3,13 @@
 from collections import deque
 from typing import Any
 
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
 
 from distill import cli
 from distill.checkpoint import load_student
@@ -13,10 +17,14 @@ from distill.config import TeacherConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.fast_policy import N_STACK, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
+from distill.initialization import N_STATES, standardize
 from distill.kickstart import Kickstart
-from distill.networks import Student
+from distill.networks import Encoder, Student
 from distill.sb3 import AtariVecEnv
 from distill.teacher import CPU, NetworkTeacher, load_teacher
+
+STATES_APART = 8  # steps between two states that layers are standardized on
+HOLD_PROBABILITY = 0.8  # of the random actions that lead there
 
 
 def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
@@ -86,7 +94,9 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
 
 
 def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
-    """Give a model the student's weights to begin with and the teacher to stay near, if any.
+    """Give a model weights to begin with, and the teacher to stay near, if any.
+
+    A fresh one has a student's weights, or layers standardized on the games' first states.
 
     Args:
         model: as `build` returns it.
@@ -102,9 +112,36 @@ def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
         student, _ = load_student(cfg.init_from, device=model.device)
         policy.features_extractor.load_state_dict(student.encoder.state_dict())
         policy.action_net.load_state_dict(student.action_net.state_dict())
+    elif cfg.data_init and fresh:
+        encoder = policy.features_extractor
+        assert isinstance(model.env, AtariVecEnv)
+        assert isinstance(encoder, Encoder)
+        standardize(encoder, first_states(model.env, cfg.seed).to(model.device))
     if cfg.kickstart is not None:
         dtype = resolve_precision(cfg.precision, model.device)
         policy.kickstart = Kickstart(load_teacher(cfg.kickstart, device=model.device, dtype=dtype))
+
+
+def first_states(games: AtariVecEnv, seed: int) -> Tensor:
+    """Play random actions, each held for five steps on average, and return some of the states.
+
+    The games start anew when training does, and these steps count nowhere: 8,192 in all.
+
+    Returns:
+        uint8 (N_STATES or a few more, 21, 21, 16 S), packed.
+    """
+    rng, n = np.random.default_rng(seed), games.num_envs
+    assert isinstance(games.action_space, Discrete)
+    actions = rng.integers(games.action_space.n, size=n)
+    games.reset()
+    seen: list[np.ndarray] = []
+    for step in range(STATES_APART * -(-N_STATES // n)):
+        fresh = rng.integers(games.action_space.n, size=n)
+        actions = np.where(rng.random(n) < HOLD_PROBABILITY, actions, fresh)
+        obs, *_ = games.step(actions)
+        if step % STATES_APART == 0:
+            seen.append(np.asarray(obs))
+    return torch.from_numpy(np.concatenate(seen))
 
 
 def learn_only_values(policy: FastCnnPolicy, only_values: bool) -> None:

@@ -136,6 +136,12 @@ class Ring:
             uncertainty=self._to_device(self._uncertainty[places]),
         )
 
+    def spread(self, n_states: int) -> Tensor:
+        """Return up to `n_states` observations, evenly spread over those that can be drawn."""
+        n_states = min(n_states, self.n_candidates)
+        picked = np.linspace(0, self.n_candidates - 1, n_states).astype(np.int64)
+        return self.stacks(self._candidates[picked])
+
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from distill import losses
 from distill.acting import Actor
 from distill.advantages import NewestRollout
+from distill.initialization import N_STATES, standardize
 from distill.labels import label
 from distill.metrics import MetricsLog, check_finite, describe
 from distill.objective import compute_losses
@@ -52,12 +53,13 @@ def train_student(
         )
         labels = label(rollout, teacher, run.uncertainty, run.device)
         places = run.ring.add(rollout, *labels)
+        run.coverage.add(rollout.obs, run.n_steps_done)
+        run.n_steps_done += places.size
+        fit_to_first_states(run)
         weights = cfg.weights(progress)
         newest = None
         if "policy" in weights or "value" in weights:
             newest = NewestRollout(rollout, places, *run.rewarder(rollout, labels, progress))
-        run.coverage.add(rollout.obs, run.n_steps_done)
-        run.n_steps_done += places.size
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
         run.train_seconds += time.monotonic() - started
@@ -67,6 +69,13 @@ def train_student(
             hooks.evaluate(run.n_steps_done)
         if checkpoint_due(run.n_steps_done):
             hooks.checkpoint(run.n_steps_done)
+
+
+def fit_to_first_states(run: Distillation) -> None:
+    """Standardize the student's fresh layers, once, right before its first update."""
+    is_first = run.n_updates == 0 and run.updates_due() > 0
+    if is_first and run.cfg.data_init and run.ring.n_candidates:
+        standardize(run.student.encoder, run.ring.spread(N_STATES))
 
 
 def learn(

@@ -15,8 +15,9 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
     " progress statistics",
-    "envs networks bonus icm rnd coverage uncertainty rollouts learner evaluation floors tracking"
-    " teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables figures verdicts",
+    "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
+    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids tables"
+    " figures verdicts",
     "checkpoint labels advantages objective scoring run_state metrics",
     "training ppo ladder ppo_callback study report",
 )
