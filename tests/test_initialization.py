@@ -5,14 +5,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fakes import BandTeacher, FakeEnvs, make_run, settings, train
+from stable_baselines3 import PPO
 from torch import Tensor
 
-from distill import training
+from distill import ppo, training
+from distill.config import TeacherConfig
 from distill.envs import make_atari
 from distill.initialization import MAX_GAIN, N_STATES, standardize
 from distill.networks import N_LAYERS, Encoder, pack
+from distill.sb3 import AtariVecEnv
 from distill.types import WIDTHS, Widths
 
+PONG = "PongNoFrameskip-v4"
 NARROW = Widths(2, 3, 4, 5)
 
 
@@ -84,6 +88,7 @@ def test_pictures_without_any_difference_give_finite_weights_of_bounded_size(val
         assert weight.abs().max() <= MAX_GAIN * largest * 1.001
 
 
+@pytest.mark.atari
 def test_features_of_a_real_game_vary_ten_times_as_much_as_before():
     """The reason for it all: a fresh encoder all but ignores what tells two states apart."""
     envs = make_atari("FreewayNoFrameskip-v0", 8, seed=0, training=True)
@@ -144,3 +149,39 @@ def test_the_student_is_standardized_on_the_ring_right_before_its_first_update(m
 def test_without_it_the_first_update_finds_the_weights_as_drawn(monkeypatch):
     drawn, at_updates = parameters_at_updates(monkeypatch, data_init=False)
     assert same(at_updates[0], drawn)
+
+
+# A teacher
+
+
+def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
+    """Return a PPO about to be trained, and its weights as SB3 drew them."""
+    cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, n_envs=4, n_steps=64, **what)
+    drawn = [p.detach().clone() for p in ppo.build(cfg).policy.parameters()]
+    model = ppo.build(cfg)
+    ppo.go_on(model, cfg, fresh=fresh)
+    return model, drawn
+
+
+@pytest.mark.atari
+def test_a_fresh_teachers_encoder_is_standardized_on_states_of_its_game():
+    model, drawn = a_teacher()
+    obs = ppo.first_states(AtariVecEnv(make_atari(PONG, 4, seed=0, training=True)), seed=0)
+    assert obs.shape == (N_STATES, 21, 21, 64)
+    assert len(obs.unique(dim=0)) > N_STATES / 2
+    encoder = model.policy.features_extractor
+    assert isinstance(encoder, Encoder)
+    for out in before_relu(encoder, obs):
+        torch.testing.assert_close(out.mean(1), torch.zeros(len(out)), rtol=0, atol=1e-3)
+        torch.testing.assert_close(
+            out.var(1, correction=0), torch.ones(len(out)), rtol=0.01, atol=0
+        )
+    heads = list(model.policy.parameters())[2 * N_LAYERS :]
+    assert same(heads, drawn[2 * N_LAYERS :])
+
+
+@pytest.mark.atari
+@pytest.mark.parametrize("what", [{"data_init": False}, {"fresh": False}], ids=str)
+def test_a_teacher_that_goes_on_or_is_told_not_to_keeps_its_weights(what):
+    model, drawn = a_teacher(**what)
+    assert same(list(model.policy.parameters()), drawn)

@@ -127,6 +127,15 @@ def test_after_the_wrap_states_that_lost_frames_of_their_stack_are_not_drawn(n_s
     assert len(steps) == 3 * (n_rows - n_lost - 1)
 
 
+def test_states_are_spread_evenly_over_those_that_can_be_drawn():
+    play = fake_play().go_on(4)
+    places = play.candidates()
+    first, middle, last = play.ring.spread(3)
+    expected = play.ring.stacks(places[[0, (len(places) - 1) // 2, -1]])
+    assert torch.equal(torch.stack((first, middle, last)), expected)
+    assert torch.equal(play.ring.spread(1000), play.ring.stacks(places))
+
+
 def n_bytes(ring):
     held = [v for v in vars(ring).values() if isinstance(v, np.ndarray | torch.Tensor)]
     return sum(v.nbytes for v in held)
