@@ -117,6 +117,8 @@ def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
         assert isinstance(model.env, AtariVecEnv)
         assert isinstance(encoder, Encoder)
         standardize(encoder, first_states(model.env, cfg.seed).to(model.device))
+        # Random values of such features differ from state to state: advantages before any reward.
+        torch.nn.init.zeros_(policy.value_net.weight)
     if cfg.kickstart is not None:
         dtype = resolve_precision(cfg.precision, model.device)
         policy.kickstart = Kickstart(load_teacher(cfg.kickstart, device=model.device, dtype=dtype))

@@ -176,8 +176,9 @@ def test_a_fresh_teachers_encoder_is_standardized_on_states_of_its_game():
         torch.testing.assert_close(
             out.var(1, correction=0), torch.ones(len(out)), rtol=0.01, atol=0
         )
-    heads = list(model.policy.parameters())[2 * N_LAYERS :]
-    assert same(heads, drawn[2 * N_LAYERS :])
+    action_head = list(model.policy.action_net.parameters())
+    assert same(action_head, drawn[2 * N_LAYERS : 2 * N_LAYERS + 2])
+    assert not model.policy.predict_values(obs).any()
 
 
 @pytest.mark.atari
