@@ -23,6 +23,9 @@ from distill.results import without_places
 from distill.schedules import Every, LinearSchedule
 from distill.tracking import TAGS, Tracker, read_run
 
+# 0 / 0 where all returns are alike, as they are before a game's first reward.
+UNDEFINED_WITHOUT_REWARD = "train/explained_variance"
+
 
 class TrackerOutput(KVWriter):
     """Sends what SB3 logs to our tracker: TensorBoard and metrics.csv."""
@@ -103,6 +106,8 @@ class TeacherCallback(BaseCallback):
 
     def _check_finite(self) -> None:
         losses = self.logger.name_to_value  # of the last update, until they are written
+        if np.isnan(losses.get(UNDEFINED_WITHOUT_REWARD, 0.0)):
+            del losses[UNDEFINED_WITHOUT_REWARD]
         bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
         if bad:
             raise cli.DivergedError(

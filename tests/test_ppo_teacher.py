@@ -477,6 +477,15 @@ def test_help_names_the_flags_and_starts_nothing(monkeypatch, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_game_without_any_reward_yet_trains_on(monkeypatch, tmp_path):
+    """All returns are 0 there, and the share of their variance that is explained is none."""
+    monkeypatch.chdir(tmp_path)
+    small = ["256", *SMALL, "--env", "FreewayNoFrameskip-v0", "--run_dir", "run"]
+    assert run_main(monkeypatch, ppo_teacher, *small) == 0
+    assert {value for _, value in logged(Path("run"), "train/value_loss")} == {0.0}
+    assert not logged(Path("run"), "train/explained_variance")
+
+
 def test_a_policy_that_turns_nan_stops_the_run_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     argv = ["600", *SMALL, "--learning_rate", "1e30", "--run_dir", "run"]
