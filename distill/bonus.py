@@ -23,20 +23,25 @@ class BonusSource(Protocol):
         ...
 
 
+FORGETTING = 0.999  # factor of what a step of all games counted for when the next one comes
+
+
 class RewardScale:
     """Divides rewards by the running std of their discounted return (Burda et al. 2018).
 
-    The return is never reset at a game's end: curiosity does not end with the game.
+    The return is never reset at a game's end: curiosity does not end with the game. Unlike in the
+    paper old returns are forgotten, by half in 700 steps of all games: an untrained source errs so
+    much that the std of all returns since would leave nothing of the reward.
     """
 
     def __init__(self, n_envs: int, gamma: float) -> None:
         self._gamma = gamma
         self._returns = torch.zeros(n_envs, dtype=torch.float64)
-        self._moments = torch.zeros(3, dtype=torch.float64)  # count, sum, sum of squares
+        self._moments = torch.zeros(3, dtype=torch.float64)  # weight, sum, sum of squares
 
     @property
     def std(self) -> float:
-        """Standard deviation of all discounted returns so far; 1 before they differ."""
+        """Standard deviation of the discounted returns of late; 1 before they differ."""
         count, total, squares = self._moments.tolist()
         variance = squares / max(count, 1) - (total / max(count, 1)) ** 2
         # Where all returns are equal, what is left is rounding error, of either sign.
@@ -47,7 +52,7 @@ class RewardScale:
         for row in reward.detach().cpu().double():
             self._returns = self._gamma * self._returns + row
             seen = torch.stack((torch.ones_like(row), self._returns, self._returns.square()))
-            self._moments += seen.sum(1)
+            self._moments = FORGETTING * self._moments + seen.sum(1)
         return reward / self.std
 
     def state(self) -> dict[str, Tensor]:

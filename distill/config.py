@@ -152,7 +152,7 @@ class DistillConfig:
         0.0, 0.0, "weight of the entropy bonus, where a reward counts"
     )
     c_ext: LinearSchedule = schedule(0.0, 0.0, "factor of the game's clipped reward")
-    c_int: LinearSchedule = schedule(0.1, 0.0, "factor of the intrinsic reward, if curious", 0.8)
+    c_int: LinearSchedule = schedule(0.3, 0.0, "factor of the intrinsic reward, if curious", 0.8)
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     clip_range: float = option(0.1, "PPO's clipping range", positive)

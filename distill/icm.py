@@ -8,8 +8,10 @@ Differs from the paper in:
 2. which of the two losses reaches it is a setting. In the authors' code both do; on a small shared
    encoder the forward loss then makes features collapse, since constant features are easily
    predicted;
-3. the bonus is divided by the running std of its discounted return (Burda et al. 2018, section
-   2.4).
+3. the forward model predicts how features change, and at first that they do not: it need not
+   learn to copy them, and a surprise is a change that it did not foresee;
+4. the bonus is divided by the running std of its discounted return (Burda et al. 2018, section
+   2.4), of late (distill.bonus).
 """
 
 from typing import NamedTuple
@@ -38,7 +40,7 @@ class ICMOutput(NamedTuple):
 
 
 class ICM(nn.Module):
-    """Inverse model (phi, phi') -> action and forward model (phi, action) -> phi'.
+    """Inverse model (phi, phi') -> action and forward model (phi, action) -> phi' - phi.
 
     Args:
         n_features: width F of the features.
@@ -55,6 +57,8 @@ class ICM(nn.Module):
         self.forward_model = nn.Sequential(
             nn.Linear(n_features + n_actions, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_features)
         )
+        for parameter in self.forward_model[2].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, phi: Tensor, next_phi: Tensor, action: Tensor, gradient: str) -> ICMOutput:
         """Evaluate both models.
@@ -83,7 +87,7 @@ class ICM(nn.Module):
 
     def _forward_error(self, phi: Tensor, next_phi: Tensor, action: Tensor) -> Tensor:
         one_hot = F.one_hot(action, self.n_actions).to(phi.dtype)
-        predicted = self.forward_model(torch.cat((phi, one_hot), 1))  # (B, F)
+        predicted = phi + self.forward_model(torch.cat((phi, one_hot), 1))  # (B, F)
         # The sum over features, not the mean: the bonus must not depend on the width.
         return 0.5 * (predicted - next_phi).square().sum(1)
 

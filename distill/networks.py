@@ -135,6 +135,8 @@ class Student(nn.Module):
         self.action_net = nn.Linear(widths.fc, n_actions)
         # Drawn last, so that the other weights are the same with and without it.
         self.value_net = nn.Linear(widths.fc, 1) if with_value else None
+        if self.value_net is not None:  # advantages of random values are noise
+            nn.init.zeros_(self.value_net.weight)
 
     def logits(self, obs: Tensor) -> Tensor:
         """Answer observations, raw or packed uint8, with logits (B, A)."""

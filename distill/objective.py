@@ -59,7 +59,7 @@ def compute_losses(
             out = out._replace(terms=out.terms | {"rnd": rnd.loss(batch.obs)})
     if policy_batch is None:
         return out
-    policy_terms = _policy_terms(student, policy_batch, cfg.clip_range, names)
+    policy_terms = _policy_terms(student, policy_batch, cfg, names)
     return out._replace(terms=out.terms | policy_terms)
 
 
@@ -107,17 +107,19 @@ def _distill_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
 
 
 def _policy_terms(
-    student: Student, batch: PolicyBatch, clip: float, names: frozenset[str]
+    student: Student, batch: PolicyBatch, cfg: DistillConfig, names: frozenset[str]
 ) -> dict[str, Tensor]:
     phi = student.encoder(batch.obs)
     logits = student.action_net(phi)
     terms: dict[str, Tensor] = {}
     if "policy" in names:
         new_log_prob = losses.log_prob(logits, batch.action)
-        clipped = losses.ppo_clip(new_log_prob, batch.old_log_prob, batch.advantage, clip)
+        clipped = losses.ppo_clip(new_log_prob, batch.old_log_prob, batch.advantage, cfg.clip_range)
         terms["policy"] = clipped.mean()
     if "value" in names:
-        terms["value"] = (student.value(phi) - batch.target_value).square().mean()
+        # What a bonus will be worth is no fact of the game: its critic reads features, and no more.
+        read = phi.detach() if cfg.c_ext.is_zero else phi
+        terms["value"] = (student.value(read) - batch.target_value).square().mean()
     if "entropy" in names:
         terms["entropy"] = -losses.entropy(logits).mean()
     return terms

@@ -8,6 +8,7 @@ import torch
 from fakes import CPU, N_ACTIONS, TINY, FakeEnvs, FixedTeacher
 from torch import Tensor
 
+from distill import bonus
 from distill.acting import Actor
 from distill.advantages import NewestRollout, Rewarder
 from distill.bonus import BonusSource, Transitions
@@ -61,6 +62,12 @@ class Untouchable:
 
     def intrinsic_reward(self, steps: Transitions) -> Tensor:
         raise AssertionError("a bonus that does not count was computed")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scale count all returns alike: numbers to do by hand."""
+    monkeypatch.setattr(bonus, "FORGETTING", 1.0)
 
 
 def constant(value: float) -> LinearSchedule:

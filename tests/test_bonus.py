@@ -11,6 +11,13 @@ def random_rewards(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).exponential(size=shape)
 
 
+def std_of_late(returns: np.ndarray) -> float:
+    """Weigh each step's returns (T, N) by 0.999 to the power of its age."""
+    weights = np.broadcast_to(0.999 ** np.arange(len(returns))[::-1, None], returns.shape)
+    mean = np.average(returns, weights=weights)
+    return float(np.average((returns - mean) ** 2, weights=weights) ** 0.5)
+
+
 def running_returns(rewards: np.ndarray, gamma: float) -> np.ndarray:
     """Sum what each of N games (columns) collected up to each step, older rewards discounted."""
     n_steps = len(rewards)
@@ -19,14 +26,23 @@ def running_returns(rewards: np.ndarray, gamma: float) -> np.ndarray:
     return discount @ rewards
 
 
-def test_the_scale_is_the_std_of_the_discounted_returns_of_all_rollouts_so_far():
+def test_the_scale_is_the_std_of_the_discounted_returns_the_older_the_less_they_count():
     scale, rewards = RewardScale(3, 0.9), random_rewards(20, 3)
     for end in (5, 6, 20):
         start = {5: 0, 6: 5, 20: 6}[end]
         scaled = scale(torch.from_numpy(rewards[start:end]))
-        std = running_returns(rewards[:end], 0.9).std()
+        std = std_of_late(running_returns(rewards[:end], 0.9))
         assert scale.std == pytest.approx(std, rel=1e-9)
         np.testing.assert_allclose(scaled.numpy(), rewards[start:end] / std, rtol=1e-9)
+
+
+def test_the_large_errors_of_an_untrained_source_are_forgotten():
+    """The bonus that comes later must count: before, it was divided by what had been at first."""
+    scale = RewardScale(4, 0.9)
+    scale(1000.0 * torch.from_numpy(random_rewards(100, 4)))
+    late = random_rewards(20_000, 4, seed=1)
+    scale(torch.from_numpy(late))
+    assert scale.std == pytest.approx(running_returns(late[-2000:], 0.9).std(), rel=0.1)
 
 
 def test_the_scale_makes_the_unit_of_the_reward_not_matter():

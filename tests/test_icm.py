@@ -14,8 +14,12 @@ N_FEATURES, N_ACTIONS = 3, 2
 
 
 def make_icm() -> ICM:
+    """Build an ICM whose forward model has left the zeros that it starts from."""
     torch.manual_seed(0)
-    return ICM(N_FEATURES, N_ACTIONS, n_hidden=16)
+    icm = ICM(N_FEATURES, N_ACTIONS, n_hidden=16)
+    for parameter in icm.forward_model[2].parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return icm
 
 
 def transitions(n: int = 6) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,7 +41,7 @@ def hand_set_icm() -> ICM:
     positive numbers, which the hidden ReLU leaves alone.
     """
     icm = ICM(1, 2, n_hidden=2)
-    set_linear(icm.forward_model[0], [[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]], [0.0, 0.0])
+    set_linear(icm.forward_model[0], [[0.0, 0.0, 3.0], [0.0, 0.0, 0.0]], [0.0, 0.0])
     set_linear(icm.forward_model[2], [[1.0, 0.0]], [-1.0])
     set_linear(icm.inverse_model[0], [[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])
     ln_3 = math.log(3)
@@ -78,13 +82,19 @@ def test_the_identity_error_is_what_predicting_no_change_would_cost():
 
 
 def test_the_forward_loss_is_summed_over_features_not_averaged():
-    """A model that predicts 0 pays for each feature: twice the width, twice the loss."""
+    """Each feature that changes by 2 unforeseen costs 2: twice the width, twice the loss."""
     for n_features in (4, 8):
-        icm = ICM(n_features, 2)
-        set_linear(icm.forward_model[2], [[0.0] * 256] * n_features, [0.0] * n_features)
         phi = torch.full((3, n_features), 2.0)
-        loss = icm(phi, phi, torch.tensor([0, 1, 1]), "both").forward_loss
+        action = torch.tensor([0, 1, 1])
+        loss = ICM(n_features, 2)(phi, torch.zeros_like(phi), action, "both").forward_loss
         torch.testing.assert_close(loss, torch.full((3,), 2.0 * n_features))
+
+
+def test_a_fresh_forward_model_predicts_that_nothing_changes():
+    icm = ICM(N_FEATURES, N_ACTIONS)
+    out = icm(*transitions(), "none")
+    assert torch.equal(out.forward_loss, out.identity_error)
+    assert out.forward_loss.all()
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)
@@ -154,7 +164,7 @@ def test_the_gradient_of_the_forward_loss_by_the_next_features_is_minus_the_erro
     icm = make_icm()
     phi, next_phi, action = transitions()
     one_hot = torch.eye(N_ACTIONS)[action]
-    error = icm.forward_model(torch.cat((phi, one_hot), 1)).detach() - next_phi
+    error = phi + icm.forward_model(torch.cat((phi, one_hot), 1)).detach() - next_phi
     next_phi.requires_grad_()
     loss = icm(phi, next_phi, action, "both").forward_loss.sum()
     gradient = torch.autograd.grad(loss, next_phi)[0]

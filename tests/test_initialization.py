@@ -21,12 +21,12 @@ NARROW = Widths(2, 3, 4, 5)
 
 
 def pictures(n: int = 64, n_stack: int = 4) -> Tensor:
-    """One picture, of which a small patch differs from state to state: games look like that."""
+    """One picture, of which a patch differs from state to state: games look like that."""
     rng = torch.Generator().manual_seed(0)
     obs = torch.randint(0, 256, (1, n_stack, 84, 84), generator=rng, dtype=torch.uint8)
     obs = obs.repeat(n, 1, 1, 1)
-    patch = torch.randint(0, 256, (n, n_stack, 6, 6), generator=rng, dtype=torch.uint8)
-    obs[:, :, 30:36, 40:46] = patch
+    patch = torch.randint(0, 256, (n, n_stack, 9, 9), generator=rng, dtype=torch.uint8)
+    obs[:, :, 20:56, 30:66] = patch.repeat_interleave(4, 2).repeat_interleave(4, 3)
     return obs
 
 

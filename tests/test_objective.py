@@ -31,7 +31,12 @@ def constant(value: float) -> LinearSchedule:
 def make_networks() -> tuple[Student, ICM]:
     torch.manual_seed(3)  # with which no unit is dead
     student = Student(WIDTHS["0.3pct"], N_ACTIONS, with_value=True)
-    return student, ICM(student.encoder.features_dim, N_ACTIONS, n_hidden=16)
+    icm = ICM(student.encoder.features_dim, N_ACTIONS, n_hidden=16)
+    assert student.value_net is not None
+    for from_zero in (student.value_net, icm.forward_model[2]):
+        for parameter in from_zero.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    return student, icm
 
 
 def make_indifferent(student: Student) -> None:
@@ -131,13 +136,19 @@ def trained_by(loss: Tensor, student: Student, icm: ICM) -> set[str]:
         ("distill", {*ENCODER, "action"}),
         ("policy", {*ENCODER, "action"}),
         ("entropy", {*ENCODER, "action"}),
-        ("value", {*ENCODER, "value"}),
+        ("value", {"value"}),
         ("icm", {*ENCODER, "inverse", "forward"}),
     ],
 )
 def test_a_term_trains_what_it_claims_to_train_and_nothing_else(name, expected):
     networks = make_networks()
     assert trained_by(compute(*networks).terms[name], *networks) == expected
+
+
+def test_the_critic_of_the_games_reward_shapes_the_encoder_and_that_of_a_bonus_does_not():
+    networks = make_networks()
+    rewarded = DistillConfig(c_ext=constant(1.0))
+    assert trained_by(compute(*networks, rewarded).terms["value"], *networks) == {*ENCODER, "value"}
 
 
 def rnd_term(student: Student, icm: ICM | None, rnd: RND, *, names: frozenset[str]) -> Losses:
@@ -211,7 +222,7 @@ def own_icm_loss(student: Student, icm: ICM, batch: Batch, wiring: str, beta: fl
         if wiring == "inverse":
             phi, next_phi = phi.detach(), next_phi.detach()
         one_hot = torch.tensor([float(a == action) for a in range(N_ACTIONS)])
-        error = icm.forward_model(torch.cat((phi, one_hot))) - next_phi
+        error = phi + icm.forward_model(torch.cat((phi, one_hot))) - next_phi
         total = total + (1 - beta) * inverse + beta * (error @ error) / 2
     return total / len(batch.action)
 

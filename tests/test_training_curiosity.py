@@ -32,7 +32,7 @@ ONE_UPDATE = {"total_steps": 32, "steps_per_update": 16, "epsilon": constant(0.0
 
 def test_an_auxiliary_icm_adds_its_own_gradient_to_the_first_update_and_nothing_else():
     """The gradient is computed anew: inverse loss alone, states and successors apart."""
-    what = ONE_UPDATE | {"max_grad_norm": 1e6}
+    what = ONE_UPDATE | {"max_grad_norm": 1e6, "data_init": False}
     plain, curious = trained(**what), trained(**what | AUX)
     fresh = make_run(curious.cfg)
     batch = curious.ring.sample(fresh.ring_rng, curious.cfg.batch_size, pairs=True)
