@@ -59,6 +59,7 @@ AXES: Mapping[str, Values] = {
             for tau in (0.01, 0.1, 3.0)
         },
     },
+    "initial weights": {"standardized": {}, "random": {"data_init": False}},
     "actor": {
         "student": {},
         "mixture": {"teacher_mix": "0.5"},
@@ -87,6 +88,14 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     ),
     "budgets": (
         {"budget": ("eighth", "quarter", "half", "double"), "game": BOTH_GAMES, "seed": THREE},
+    ),
+    "initialization": (
+        {
+            "initial weights": tuple(AXES["initial weights"]),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": ("quarter",),
+        },
     ),
     "losses": (
         {"loss": tuple(AXES["loss"]), "game": ("Freeway",), "seed": THREE, "budget": ("half",)},

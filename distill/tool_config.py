@@ -28,7 +28,7 @@ from distill.options import (
 )
 from distill.types import WIDTHS, Widths, parse_widths
 
-GRIDS = ("students", "budgets", "losses", "actors", "sampling", "curiosity")
+GRIDS = ("students", "budgets", "initialization", "losses", "actors", "sampling", "curiosity")
 BENCH_PARTS = ("emulator", "labels", "update", "loop", "loop_1", "ppo", "ppo_preset", "sb3")
 
 
