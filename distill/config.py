@@ -54,7 +54,7 @@ class TeacherConfig:
     """Settings of ppo_teacher.py.
 
     The defaults are rl-zoo's Atari preset but for those that make it faster, a step and a second
-    (layers standardized on the first states, 16 games instead of 8, 3 epochs instead of 4, twice
+    (layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4, twice
     the learning rate), for the actions held at first, which Freeway's first reward needs, and for
     three times the entropy bonus, without which a Freeway player that always goes up tries nothing
     else.
@@ -70,7 +70,7 @@ class TeacherConfig:
     n_envs: int = option(16, "games played in parallel", positive_int)
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
-    n_epochs: int = option(3, "passes over each rollout", positive_int)
+    n_epochs: int = option(2, "passes over each rollout", positive_int)
     learning_rate: LinearSchedule = schedule(5e-4, 0.0, "Adam's step size")
     clip_range: LinearSchedule = schedule(0.1, 0.0, "PPO's clipping range")
     gamma: float = option(0.99, "discount a step", fraction)
