@@ -1,6 +1,7 @@
 """The figures: from records of results to matplotlib figures, nothing read and nothing written."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from distill.results import TEACHER_CURVE, Point, Rung
 from distill.statistics import t_interval
 from distill.tables import Cell
+from distill.types import ByteArray, FloatArray
 
 LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
 
@@ -125,4 +127,40 @@ def draw_shares(
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
         axes.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+class Augmented(NamedTuple):
+    """A frame before and after an augmentation, with a teacher's answers to it."""
+
+    title: str
+    augmentation: str
+    before: ByteArray  # (84, 84), the newest frame
+    after: ByteArray
+    answer_before: FloatArray  # (A,) probabilities
+    answer_after: FloatArray
+    actions: Sequence[str]
+
+
+def draw_augmented(columns: Sequence[Sequence[Augmented]]) -> Figure:
+    """Draw augmentations, a row each: for every game the frame before, after, and the answers."""
+    n_rows = len(columns[0])
+    figure = Figure(figsize=(4.5 * len(columns), 1.5 * n_rows), layout="constrained")
+    grid = figure.subplots(n_rows, 3 * len(columns), squeeze=False)
+    for i, column in enumerate(columns):
+        for row, shown in zip(grid[:, 3 * i : 3 * i + 3], column, strict=True):
+            for axes, frame in zip(row[:2], (shown.before, shown.after), strict=True):
+                axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
+                axes.set(xticks=[], yticks=[])
+            row[0].set_ylabel(shown.augmentation)
+            places = np.arange(len(shown.answer_before))
+            row[2].barh(places - 0.2, shown.answer_before, 0.4, color="gray")
+            row[2].barh(places + 0.2, shown.answer_after, 0.4, color="C1")
+            row[2].set(xlim=(0, 1), xticks=[0, 1])
+            row[2].set_yticks(places, shown.actions, fontsize="xx-small")
+            row[2].invert_yaxis()
+        for axes, text in zip(
+            grid[0, 3 * i :], (column[0].title, "augmented", "answers: gray before"), strict=False
+        ):
+            axes.set_title(text, fontsize="small")
     return figure

@@ -142,6 +142,21 @@ def t_interval(values: npt.ArrayLike) -> tuple[float, float] | None:
     return float(found.mean() - half), float(found.mean() + half)
 
 
+def mean_interval(values: npt.ArrayLike) -> Interval:
+    """Return the mean of two or more independent values with Student's 95 % interval."""
+    bounds = t_interval(values)
+    assert bounds is not None
+    return Interval(float(np.asarray(values, np.float64).mean()), *bounds)
+
+
+def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Return Spearman's rho, ties sharing their mean rank; 0 where either never varies."""
+    ranks = np.stack([_ranks(np.asarray(values)) for values in (x, y)])
+    deviation = ranks - ranks.mean(1, keepdims=True)
+    scale = math.sqrt(deviation[0] @ deviation[0] * (deviation[1] @ deviation[1]))
+    return float(deviation[0] @ deviation[1] / scale) if scale else 0.0
+
+
 def t_quantile(df: float) -> float:
     """Return the 0.975 quantile of Student's t for any degrees of freedom from 1 on, to 2e-4."""
     # With t = sqrt(df) tan(angle), the angle's density is in proportion to cos(angle)^(df - 1).
@@ -149,6 +164,11 @@ def t_quantile(df: float) -> float:
     density = np.cos(angle) ** (df - 1)
     area = np.append(0, np.cumsum(density[1:] + density[:-1]))
     return math.sqrt(df) * math.tan(np.interp(0.95 * area[-1], area, angle))
+
+
+def _ranks(values: npt.NDArray[np.generic]) -> Floats:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _columns(scores: Scores) -> list[Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 from distill import cli
 from distill.config import DistillConfig
 from distill.grids import GAMES, Run, identity, plan
+from distill.probe import Probe
 from distill.results import Outcome, scored_teachers
 from distill.statistics import t_interval
 
@@ -122,6 +123,25 @@ def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[C
         return f"Not run yet: {command}."
     table = lay_out(cells)
     return f"{table}\n\n{n_done} of {n_planned} runs of {command} are done."
+
+
+def probe_section(rows: Sequence[Probe]) -> str:
+    """Write what a page says of uncertainty and mistakes: a row a signal, a column a game."""
+    command = "`python scripts/probe_uncertainty.py`"
+    if not rows:
+        return f"Not run yet: {command}."
+    games = {
+        game: env_id for game, env_id in GAMES.items() if any(r.env_id == env_id for r in rows)
+    }
+    lines = [["signal", *(f"{game}: {x}" for game in games for x in ("correlation", "mean, nats"))]]
+    for signal in dict.fromkeys(row.signal for row in rows):
+        line = [signal]
+        for env_id in games.values():
+            (row,) = [r for r in rows if (r.env_id, r.signal) == (env_id, signal)]
+            line += [f"{row.correlation:.2f} ({row.low:.2f} to {row.high:.2f})", f"{row.mean:.4f}"]
+        lines.append(line)
+    n = f"{rows[0].n_games} games, {rows[0].n_states} states each"
+    return f"{as_table(lines)}\n\n{n}; {command}."
 
 
 def with_section(page: str, name: str, text: str) -> str:

@@ -142,6 +142,9 @@ class Shard(NamedTuple):
         return f"{self.part}/{self.n}"
 
 
+_at_least_two = number(int, "a whole number of at least 2", lambda x: x >= 2)
+
+
 @dataclass(frozen=True)
 class CompareConfig:
     """Settings of scripts/compare.py."""
@@ -154,6 +157,20 @@ class CompareConfig:
     shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)
     dry_run: bool = option(False, "list the runs and start none", flag)
     teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Settings of scripts/probe_uncertainty.py."""
+
+    n_games: int = option(32, "games played in parallel, at least 2", _at_least_two)
+    n_states: int = option(128, "states of each game that are looked at, at least 2", _at_least_two)
+    every_steps: int = option(8, "steps between two of them", positive_int)
+    seed: int = seed_option(0)
+    n_threads: int | None = threads_option()
 
     def __post_init__(self) -> None:
         check(self)

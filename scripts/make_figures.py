@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from distill import cli, figures
 from distill.files import write_atomically, write_text
 from distill.grids import teachers_by_grade
+from distill.probe import Probe
 from distill.provenance import ROOT
 from distill.results import (
     Outcome,
@@ -38,6 +39,7 @@ from distill.tables import (
     cells_of,
     grid_section,
     grid_table,
+    probe_section,
     teachers_table,
     with_section,
     with_table,
@@ -47,6 +49,7 @@ from distill.verdicts import verdict_table
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
+PROBES = RESULTS_DIR / "uncertainty.csv"
 ZOO = RESULTS_DIR / "zoo_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
 
@@ -95,6 +98,7 @@ def write_pages(grids: dict[str, list[Cell]]) -> None:
     text = (ROOT / "README.md").read_text()
     for grid, cells in grids.items():
         text = with_section(text, grid, section_of(grid, cells))
+    text = with_section(text, "uncertainty", probe_section(read_rows(PROBES, Probe)))
     write_text(ROOT / "README.md", text)
 
 

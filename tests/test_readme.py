@@ -10,7 +10,9 @@ import pytest
 
 from distill import tables
 from distill.config import DistillConfig, EvalConfig, TeacherConfig
-from distill.tool_config import GRIDS, BenchConfig, CompareConfig, WatchConfig
+from distill.probe import Probe
+from distill.results import read_rows
+from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
 from distill.tracking import TAGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,10 +68,18 @@ def test_top_level_holds_eight_names():
 
 
 def test_every_flag_named_exists():
-    configs = TeacherConfig, EvalConfig, DistillConfig, BenchConfig, WatchConfig, CompareConfig
+    configs = (
+        TeacherConfig,
+        EvalConfig,
+        DistillConfig,
+        BenchConfig,
+        WatchConfig,
+        CompareConfig,
+        ProbeConfig,
+    )
     known = {f.name for config in configs for f in dataclasses.fields(config)} | {"config", "help"}
     of_others = {"logdir", "index-url", "collect", "curves"}
-    named = set(re.findall(r"--([a-z][\w-]*)", README))
+    named = set(re.findall(r"--(?:no-)?([a-z][\w-]*)", README))
     assert named <= known | of_others
 
 
@@ -86,6 +96,11 @@ def test_setup_commands_install_and_run_what_is_there(block):
 def test_ci_runs_the_readmes_test_command():
     command = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)[1].split("&& ")[-1].strip()
     assert (ROOT / ".ci/run").read_text().strip().endswith(command)
+
+
+def test_what_is_said_of_uncertainty_agrees_with_its_csv():
+    text = tables.probe_section(read_rows(make_figures.PROBES, Probe))
+    assert tables.with_section(README, "uncertainty", text) == README
 
 
 @pytest.mark.parametrize("grid", GRIDS)

@@ -1,0 +1,112 @@
+"""Does a teacher's uncertainty find its mistakes? `python scripts/probe_uncertainty.py`.
+
+The medium teacher of each game plays; its uncertainty under every augmentation is held against how
+far the good teacher answers otherwise. Writes scripts/results/uncertainty.csv, from which
+`make_figures.py` makes the README's table, and scripts/figures/uncertainty.png: each augmentation
+on a real frame, with the teacher's answers before and after.
+"""
+
+import functools
+from pathlib import Path
+
+import _bootstrap  # noqa: F401 (puts the root on sys.path)
+
+import matplotlib as mpl
+import numpy as np
+import torch
+
+from distill import cli, figures
+from distill.device import prepare_process
+from distill.envs import EVALUATION_SEEDS, make_atari
+from distill.figures import Augmented
+from distill.files import write_atomically
+from distill.grids import GAMES, teachers_by_grade
+from distill.probe import Probe, judge, signals_and_errors, visit
+from distill.provenance import ROOT, provenance
+from distill.results import write_rows
+from distill.teacher import load_teacher
+from distill.tool_config import ProbeConfig
+from distill.types import ByteArray
+from distill.uncertainty import AUGMENTATIONS, augment
+
+TEACHERS = ROOT / "teachers"
+TABLE = ROOT / "scripts" / "results" / "uncertainty.csv"
+FIGURE = ROOT / "scripts" / "figures" / "uncertainty.png"
+
+
+def find_pairs(graded: dict[tuple[str, str], Path]) -> dict[str, tuple[Path, Path]]:
+    """Return medium and good teacher of each game that has both, by the game's name.
+
+    Raises:
+        FileNotFoundError: if no game has.
+    """
+    pairs = {
+        game: (graded[env_id, "medium"], graded[env_id, "good"])
+        for game, env_id in GAMES.items()
+        if (env_id, "medium") in graded and (env_id, "good") in graded
+    }
+    if not pairs:
+        raise FileNotFoundError(f"{TEACHERS} has no game with a good and a medium teacher")
+    return pairs
+
+
+def probe_game(
+    env_id: str, paths: tuple[Path, Path], cfg: ProbeConfig
+) -> tuple[list[Probe], ByteArray]:
+    """Measure one game; returns a row a signal, and the states it was measured on."""
+    teacher, better = map(load_teacher, paths)
+    games = make_atari(env_id, cfg.n_games, seed=EVALUATION_SEEDS + cfg.seed, training=False)
+    rng = np.random.default_rng(cfg.seed)
+    states = visit(teacher, games, cfg.n_states, every=cfg.every_steps, rng=rng)
+    found = judge(*signals_and_errors(teacher, better, states, seed=cfg.seed))
+    origin = provenance()
+    rows = [
+        Probe(
+            env_id, paths[0].stem, paths[1].stem, signal, *map(_rounded, numbers),
+            n_games=cfg.n_games, n_states=cfg.n_states, seed=cfg.seed,
+            commit=origin["commit"], machine=origin["machine"],
+        )
+        for signal, numbers in found.items()
+    ]  # fmt: skip
+    return rows, states
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.4g}")
+
+
+@torch.no_grad()  # only looked at
+def show(title: str, path: Path, state: ByteArray) -> list[Augmented]:
+    """Change a state (S, 84, 84) by each augmentation and ask the teacher before and after."""
+    teacher, obs = load_teacher(path), torch.from_numpy(state)[None]
+    actions = make_atari(GAMES[title], 1, seed=0, training=False).action_names
+    changed = {name: augment(name, obs) for name in AUGMENTATIONS}
+    before = teacher.logits(obs).softmax(1)[0].numpy()
+    return [
+        Augmented(title, name, state[-1], after[0, -1].numpy(), before, answer.numpy(), actions)
+        for name, after in changed.items()
+        for answer in teacher.logits(after).softmax(1)
+    ]
+
+
+def main() -> None:
+    """Measure every game, write the table, draw the figure."""
+    cfg = cli.parse_settings(ProbeConfig, __doc__ or "")
+    prepare_process(cfg.n_threads)
+    rows: list[Probe] = []
+    shown: list[list[Augmented]] = []
+    for game, paths in find_pairs(teachers_by_grade(TEACHERS)).items():
+        found, states = probe_game(GAMES[game], paths, cfg)
+        rows += found
+        shown.append(show(game, paths[0], states[cfg.n_states // 2, 0]))
+        for row in found:
+            interval = f"({row.low:.3f} to {row.high:.3f})"
+            print(f"{game:<8} {row.signal:<30} {row.correlation:6.3f} {interval}")
+    write_rows(TABLE, Probe._fields, rows)
+    mpl.use("agg")
+    write_atomically(FIGURE, functools.partial(figures.draw_augmented(shown).savefig, dpi=80))
+    print(f"wrote {TABLE} and {FIGURE}")
+
+
+if __name__ == "__main__":
+    cli.run_command(main)
