@@ -1,5 +1,7 @@
 """Initial weights: layers standardized on states, the network otherwise what it was."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_features_of_a_real_game_vary_ten_times_as_much_as_before():
 # In the loop
 
 
-def parameters_at_updates(monkeypatch, **what) -> tuple[list[Tensor], list[Tensor]]:
+def parameters_at_updates(monkeypatch, **what) -> tuple[list[Tensor], list[list[Tensor]]]:
     """Return the encoder's first weights as drawn, and as they were at each call of `learn`."""
     run = make_run(settings(**what))
     drawn = [p.detach().clone() for p in run.student.encoder.parameters()]
@@ -126,7 +128,7 @@ def parameters_at_updates(monkeypatch, **what) -> tuple[list[Tensor], list[Tenso
     return drawn, at_updates
 
 
-def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+def same(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 

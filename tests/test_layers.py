@@ -17,7 +17,8 @@ LAYERS = (
     " progress statistics",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
     " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids",
-    "checkpoint labels advantages objective scoring run_state metrics probe tables figures verdicts",
+    "checkpoint labels advantages objective scoring run_state metrics probe tables figures"
+    " verdicts",
     "training ppo ladder ppo_callback study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}

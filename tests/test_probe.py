@@ -9,6 +9,7 @@ import torch
 from fakes import N_ACTIONS, BandTeacher, FakeEnvs, FixedTeacher, Recorded
 from in_process import run_main
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from zips import tiny_state, write_zip
 
 from distill import figures, tables
@@ -67,7 +68,7 @@ def test_each_signal_is_the_uncertainty_under_its_augmentation_and_the_default_t
 def test_games_are_judged_one_by_one_and_counted():
     """Two games in which the signal follows the error, one in which it is turned around."""
     rng = np.random.default_rng(0)
-    error = rng.random((20, 3))
+    error = rng.random((20, 3), np.float32)
     signal = np.exp(error) * [1.0, 100.0, -1.0]
     correlation, low, high, mean = judge({"x": signal.astype(np.float32)}, error)["x"]
     assert correlation == pytest.approx(1 / 3)
@@ -130,7 +131,7 @@ def test_the_figure_shows_frames_and_answers_before_and_after():
     assert len(figure.axes) == 6
     first, second, bars = figure.axes[:3]
     assert [np.asarray(axes.images[0].get_array()).max() for axes in (first, second)] == [0, 9]
-    widths = [patch.get_width() for patch in bars.patches]
+    widths = [patch.get_width() for patch in bars.patches if isinstance(patch, Rectangle)]
     assert widths == [0.75, 0.25, 0.5, 0.5]
     assert [label.get_text() for label in bars.get_yticklabels()] == ["NOOP", "FIRE"]
 
