@@ -1,5 +1,6 @@
 """The figures: from records of results to matplotlib figures, nothing read and nothing written."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -37,9 +38,9 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     axes.legend(fontsize="small")
 
 
-def panels(games: Sequence[str]) -> tuple[Figure, list[tuple[Axes, str]]]:
+def panels(games: Sequence[str], *, height: float = 3.6) -> tuple[Figure, list[tuple[Axes, str]]]:
     """Make a figure with a panel a game."""
-    figure = Figure(figsize=(5.5 * len(games), 3.6), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(games), height), layout="constrained")
     axes = figure.subplots(1, len(games), squeeze=False)[0]
     return figure, list(zip(axes, games, strict=True))
 
@@ -69,21 +70,17 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
 
 
 def settings_of(command: str) -> str:
-    """Return a teacher's command line without how long it trains and on what."""
-    words = command.split()
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if "--env" not in (before, word) and (word.startswith("--") or before.startswith("--"))
-    ]
-    return " ".join(["training", *kept])
+    """Return a teacher's settings without its game and how long it trains."""
+    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", command)
+    kept = [f"{name} {value}".strip() for name, value in found if name != "env"]
+    return ", ".join(kept) or "defaults"
 
 
 def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
     """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
-    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
+    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))), height=4.4)
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         for run, command in dict.fromkeys((p.run, p.command) for p in mine):
@@ -94,7 +91,7 @@ def draw_ladder(
         draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
         axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
         axes.set_xlim(left=1e4)
-        axes.legend(fontsize="x-small", loc="upper left")
+        axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(-0.1, -0.17))
     return figure
 
 

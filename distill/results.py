@@ -36,7 +36,7 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: if it is not a run.
     """
-    record = read_run(run_dir)
+    record = read_run(run_dir, flag="--collect")
     settings = record["settings"]
     kind = "teacher" if "student" not in settings else "plain"
     return {

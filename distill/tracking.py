@@ -114,8 +114,8 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     return record
 
 
-def read_run(run_dir: Path) -> dict[str, Any]:
-    """Return what `create_run` wrote.
+def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
+    """Return what `create_run` wrote; `flag` is what named the folder.
 
     Raises:
         FileNotFoundError: if the folder is not a run.
@@ -123,7 +123,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / "config.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"--resume {run_dir} is not a run folder: it has no config.yaml")
+        raise FileNotFoundError(f"{flag} {run_dir} is not a run folder: it has no config.yaml")
     record = read_yaml(path)
     if not isinstance(record.get("settings"), dict):
         raise ValueError(f"{path} holds no settings of a run")

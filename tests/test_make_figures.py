@@ -4,6 +4,7 @@ import json
 
 import make_figures
 import numpy as np
+from in_process import run_main
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from run_folders import make_run
@@ -100,5 +101,11 @@ def test_the_page_of_the_teachers_that_ship_has_the_table_of_their_records():
 
 def test_curves_of_teachers_are_named_after_their_settings():
     command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
-    assert figures.settings_of(command) == "training --seed 0 --n_envs 16"
-    assert figures.settings_of("1e7") == "training"
+    assert figures.settings_of(command) == "seed 0, n_envs 16"
+    assert figures.settings_of("1e7") == "defaults"
+
+
+def test_a_folder_that_is_no_run_is_named_with_its_flag(monkeypatch, tmp_path, capsys):
+    assert run_main(monkeypatch, make_figures, "--curves", "--collect", str(tmp_path)) == 2
+    expected = f"error: --collect {tmp_path} is not a run folder: it has no config.yaml"
+    assert expected in capsys.readouterr().err
