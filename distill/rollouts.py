@@ -125,7 +125,9 @@ class Ring:
         drawn = rng.integers(len(self._candidates), size=batch_size * n_candidates)
         places = self._candidates[drawn]
         if n_candidates > 1:
-            keys = np.log(self.divergence[places] + 1e-8) + rng.gumbel(size=len(places))
+            # Between two policies that agree, rounding makes it negative by up to 1e-7.
+            odds = self.divergence[places].clip(0) + 1e-8
+            keys = np.log(odds) + rng.gumbel(size=len(places))
             places = places[np.argpartition(-keys, batch_size - 1)[:batch_size]]
         return Batch(
             place=places,

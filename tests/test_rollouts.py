@@ -161,6 +161,15 @@ def chi_square(places, candidates):
     return ((counts - expected) ** 2).sum() / expected
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_divergence_that_rounding_made_negative_counts_as_none():
+    play = fake_play().go_on(4)
+    play.ring.divergence[:] = -1e-7
+    play.ring.divergence[play.candidates()[7]] = 1e3
+    batch = play.ring.sample(np.random.default_rng(0), 100, n_candidates=4, pairs=False)
+    assert play.candidates()[7] in batch.place
+
+
 def test_sampling_is_uniform_over_all_candidates():
     play, rng = fake_play().go_on(9), np.random.default_rng(0)
     drawn = [play.ring.sample(rng, 64, pairs=False).place for _ in range(100)]
