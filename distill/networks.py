@@ -111,7 +111,7 @@ class Encoder(nn.Module):
 
     def parameters_of(self, i: int) -> tuple[Tensor, Tensor]:
         """Return weight and bias of layer `i`."""
-        layer = (self.cnn[0], self.cnn[2], self.cnn[4], self.linear[0])[i]
+        layer = self.linear[0] if i == N_LAYERS - 1 else self.cnn[2 * i]
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         assert layer.bias is not None
         return layer.weight, layer.bias

@@ -15,10 +15,10 @@ from torch import Tensor
 from distill import losses
 from distill.acting import logits_of, sample_actions
 from distill.statistics import mean_interval, rank_correlation
+from distill.teacher import CPU
 from distill.types import ByteArray, Envs, FloatArray, Teacher
 from distill.uncertainty import AUGMENTATIONS, TELLING, Uncertainty
 
-CPU = torch.device("cpu")
 # Beside single augmentations:
 DEFAULT, ENTROPY = ", ".join(TELLING), "the teacher's entropy"
 

@@ -138,7 +138,7 @@ def probe_section(rows: Sequence[Probe]) -> str:
         line = [signal]
         for env_id in games.values():
             (row,) = [r for r in rows if (r.env_id, r.signal) == (env_id, signal)]
-            line += [f"{row.correlation:.2f} ({row.low:.2f} to {row.high:.2f})", f"{row.mean:.4f}"]
+            line += [interval_text(row.correlation, row.low, row.high), f"{row.mean:.4f}"]
         lines.append(line)
     n = f"{rows[0].n_games} games, {rows[0].n_states} states each"
     return f"{as_table(lines)}\n\n{n}; {command}."
@@ -157,10 +157,14 @@ def with_section(page: str, name: str, text: str) -> str:
     return re.sub(pattern, lambda _: f"{begin}{text}\n{end}", page, flags=re.DOTALL)
 
 
+def interval_text(value: float, low: float, high: float) -> str:
+    """Write an estimate and its interval."""
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
 def score_text(score: dict[str, Any]) -> str:
     """Write a score as mean, 95 % interval and number of distinct returns, two cells."""
-    low, high = score["ci95"]
-    return f"{score['mean']:.2f} ({low:.2f} to {high:.2f}) | {score['n_unique']}"
+    return f"{interval_text(score['mean'], *score['ci95'])} | {score['n_unique']}"
 
 
 def teachers_table(folder: Path) -> str:

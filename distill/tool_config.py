@@ -142,9 +142,6 @@ class Shard(NamedTuple):
         return f"{self.part}/{self.n}"
 
 
-_at_least_two = number(int, "a whole number of at least 2", lambda x: x >= 2)
-
-
 @dataclass(frozen=True)
 class CompareConfig:
     """Settings of scripts/compare.py."""
@@ -160,6 +157,9 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+_at_least_two = number(int, "a whole number of at least 2", lambda x: x >= 2)
 
 
 @dataclass(frozen=True)

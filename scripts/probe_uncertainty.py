@@ -7,13 +7,16 @@ on a real frame, with the teacher's answers before and after.
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill import cli, figures
 from distill.device import prepare_process
@@ -26,7 +29,7 @@ from distill.provenance import ROOT, provenance
 from distill.results import write_rows
 from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
-from distill.types import ByteArray
+from distill.types import ByteArray, FloatArray, Teacher
 from distill.uncertainty import AUGMENTATIONS, augment
 
 TEACHERS = ROOT / "teachers"
@@ -51,15 +54,14 @@ def find_pairs(graded: dict[tuple[str, str], Path]) -> dict[str, tuple[Path, Pat
 
 
 def probe_game(
-    env_id: str, paths: tuple[Path, Path], cfg: ProbeConfig
-) -> tuple[list[Probe], ByteArray]:
-    """Measure one game; returns a row a signal, and the states it was measured on."""
+    env_id: str, paths: tuple[Path, Path], cfg: ProbeConfig, origin: Mapping[str, Any]
+) -> tuple[list[Probe], list[Augmented]]:
+    """Measure one game; returns a row a signal, and a state from the middle with its changes."""
     teacher, better = map(load_teacher, paths)
     games = make_atari(env_id, cfg.n_games, seed=EVALUATION_SEEDS + cfg.seed, training=False)
     rng = np.random.default_rng(cfg.seed)
     states = visit(teacher, games, cfg.n_states, every=cfg.every_steps, rng=rng)
     found = judge(*signals_and_errors(teacher, better, states, seed=cfg.seed))
-    origin = provenance()
     rows = [
         Probe(
             env_id, paths[0].stem, paths[1].stem, signal, *map(_rounded, numbers),
@@ -68,7 +70,7 @@ def probe_game(
         )
         for signal, numbers in found.items()
     ]  # fmt: skip
-    return rows, states
+    return rows, changes(teacher, states[cfg.n_states // 2, 0], games.action_names)
 
 
 def _rounded(number: float) -> float:
@@ -76,16 +78,17 @@ def _rounded(number: float) -> float:
 
 
 @torch.no_grad()  # only looked at
-def show(title: str, path: Path, state: ByteArray) -> list[Augmented]:
+def changes(teacher: Teacher, state: ByteArray, actions: Sequence[str]) -> list[Augmented]:
     """Change a state (S, 84, 84) by each augmentation and ask the teacher before and after."""
-    teacher, obs = load_teacher(path), torch.from_numpy(state)[None]
-    actions = make_atari(GAMES[title], 1, seed=0, training=False).action_names
+
+    def answer(obs: Tensor) -> FloatArray:
+        return teacher.logits(obs).softmax(1)[0].numpy()
+
+    obs = torch.from_numpy(state)[None]
     changed = {name: augment(name, obs) for name in AUGMENTATIONS}
-    before = teacher.logits(obs).softmax(1)[0].numpy()
     return [
-        Augmented(title, name, state[-1], after[0, -1].numpy(), before, answer.numpy(), actions)
+        Augmented(name, state[-1], after[0, -1].numpy(), answer(obs), answer(after), actions)
         for name, after in changed.items()
-        for answer in teacher.logits(after).softmax(1)
     ]
 
 
@@ -93,12 +96,12 @@ def main() -> None:
     """Measure every game, write the table, draw the figure."""
     cfg = cli.parse_settings(ProbeConfig, __doc__ or "")
     prepare_process(cfg.n_threads)
+    origin = provenance()
     rows: list[Probe] = []
-    shown: list[list[Augmented]] = []
+    shown: dict[str, list[Augmented]] = {}
     for game, paths in find_pairs(teachers_by_grade(TEACHERS)).items():
-        found, states = probe_game(GAMES[game], paths, cfg)
+        found, shown[game] = probe_game(GAMES[game], paths, cfg, origin)
         rows += found
-        shown.append(show(game, paths[0], states[cfg.n_states // 2, 0]))
         for row in found:
             interval = f"({row.low:.3f} to {row.high:.3f})"
             print(f"{game:<8} {row.signal:<30} {row.correlation:6.3f} {interval}")

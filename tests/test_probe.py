@@ -125,8 +125,8 @@ def test_without_graded_teachers_it_says_so(monkeypatch, tmp_path, capsys):
 def test_the_figure_shows_frames_and_answers_before_and_after():
     before, after = np.zeros((84, 84), np.uint8), np.full((84, 84), 9, np.uint8)
     answers = np.array([0.75, 0.25]), np.array([0.5, 0.5])
-    shown = figures.Augmented("Pong", "blur", before, after, *answers, ("NOOP", "FIRE"))
-    figure = figures.draw_augmented([[shown, shown]])
+    shown = figures.Augmented("blur", before, after, *answers, ("NOOP", "FIRE"))
+    figure = figures.draw_augmented({"Pong": [shown, shown]})
     assert isinstance(figure, Figure)
     assert len(figure.axes) == 6
     first, second, bars = figure.axes[:3]

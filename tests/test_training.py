@@ -264,13 +264,13 @@ LEARNING = {
 
 @pytest.mark.parametrize("loss", ["kl", "reverse_kl", "js", "nll", "mse"])
 def test_distillation_lowers_the_divergence_from_a_fixed_teacher_tenfold(loss):
-    cfg = settings(**LEARNING, loss=loss, learning_rate=constant(2e-3))
+    cfg = settings(**LEARNING, loss=loss, learning_rate=constant(2e-3), data_init=False)
     tracker = train(make_run(cfg))
     if loss == "nll":  # its optimum is the argmax, not the teacher's distribution
         assert tracker.column("distill/agreement")[-1] == 1
         return
     kl = tracker.column("distill/kl")
-    assert kl[0] > 0.1
+    assert kl[0] > 0.2
     assert np.mean(kl[-5:]) < kl[0] / 10
 
 
