@@ -16,7 +16,7 @@ from distill.learner import Learner
 from distill.networks import Student
 from distill.rnd import RND
 from distill.rollouts import Ring
-from distill.types import Game
+from distill.types import Game, Teacher
 from distill.uncertainty import Uncertainty
 
 
@@ -96,6 +96,33 @@ class Distillation:
         """Return how many updates are due: one every `steps_per_update` since learning started."""
         learned_steps = self.n_steps_done - self.cfg.learning_starts
         return max(0, learned_steps // self.cfg.steps_per_update - self.n_updates)
+
+
+def make_distillation(
+    cfg: DistillConfig,
+    teacher: Teacher,
+    *,
+    n_stack: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Distillation:
+    """Build the student and everything that trains it.
+
+    Args:
+        cfg: settings; weights are drawn from its seed.
+        teacher: whose actions the student chooses from.
+        n_stack: frames that both see.
+        device: where the student learns.
+        dtype: compute type of its convolutions.
+    """
+    torch.manual_seed(cfg.seed)
+    student = Student(
+        cfg.student, teacher.n_actions, n_stack=n_stack, dtype=dtype, with_value=cfg.use_reward
+    )
+    uncertainty = Uncertainty(teacher, seed=cfg.seed) if cfg.use_uncertainty else None
+    return Distillation(
+        cfg, student.to(device), n_stack=n_stack, device=device, uncertainty=uncertainty
+    )
 
 
 @contextmanager

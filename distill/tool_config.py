@@ -29,7 +29,11 @@ from distill.options import (
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = ("students", "budgets", "initialization", "losses", "actors", "sampling", "curiosity")
-BENCH_PARTS = ("emulator", "labels", "update", "loop", "loop_1", "ppo", "ppo_preset", "sb3")
+BENCH_PARTS = (
+    *("emulator", "labels", "update"),
+    *("loop", "loop_1", "loop_curious", "loop_uncertain"),
+    *("ppo", "ppo_preset", "sb3"),
+)
 
 
 def _bench_parts(text: str) -> str:

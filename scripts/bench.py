@@ -5,6 +5,8 @@
     update     the student's updates: gather from a full ring, losses, backward, clip, step
     loop       the whole distillation loop, without evaluations and checkpoints
     loop_1     the same with an update sample a step, an eighth of the default: what playing costs
+    loop_curious    the loop with --use_curiosity
+    loop_uncertain  the loop with --use_uncertainty
     ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py
     ppo_preset the same with as many games, steps, epochs and samples as rl-zoo's Atari preset
     sb3        stock stable-baselines3 PPO: make_atari_env, CnnPolicy, float32, at that preset
@@ -54,16 +56,24 @@ from distill.networks import Student
 from distill.ppo import build
 from distill.progress import Progress
 from distill.provenance import provenance
+from distill.run_state import Distillation, make_distillation
 from distill.schedules import LinearSchedule
 from distill.teacher import CHUNK_SIZE, NetworkTeacher
 from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
-from distill.training import Distillation, Hooks, learn, train_student
+from distill.training import Hooks, learn, train_student
 from distill.types import WIDTHS
 
 EMULATOR_CHUNK_STEPS = 32  # of each game, between two looks at the clock
 WARM_UP_SECONDS = 0.5
-RATIOS = (("loop", "emulator"), ("loop_1", "emulator"), ("ppo", "sb3"), ("ppo_preset", "sb3"))
+RATIOS = (
+    ("loop", "emulator"),
+    ("loop_1", "emulator"),
+    ("loop_curious", "loop"),
+    ("loop_uncertain", "loop"),
+    ("ppo", "sb3"),
+    ("ppo_preset", "sb3"),
+)
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 
 
@@ -150,11 +160,10 @@ def make_teacher(setting: Setting, n_actions: int) -> NetworkTeacher:
 def make_run(setting: Setting, envs: AtariEnvs, teacher: NetworkTeacher) -> Distillation:
     """Build a run whose ring is full, of one rollout's copies: samples come from all its memory."""
     cfg, device = setting.distill, setting.device
-    student = Student(cfg.student, envs.n_actions, n_stack=N_STACK, dtype=setting.dtype).to(device)
-    run = Distillation(cfg, student, n_stack=N_STACK, device=device)
+    run = make_distillation(cfg, teacher, n_stack=N_STACK, device=device, dtype=setting.dtype)
     actor = Actor(envs, teacher, device=device, rng=run.act_rng)
-    rollout, _ = actor.collect(student, cfg.n_steps, epsilon=0.0, teacher_mix=0.0)
-    labels = label(rollout, teacher, None, device)
+    rollout, _ = actor.collect(run.student, cfg.n_steps, epsilon=0.0, teacher_mix=0.0)
+    labels = label(rollout, teacher, run.uncertainty, device)
     while run.ring.n_added_rows <= run.ring.n_rows:
         run.ring.add(rollout, *labels)
     return run
@@ -205,7 +214,7 @@ def ignore(*args: object) -> None:
     """Do nothing when called by the loop."""
 
 
-def make_loop(setting: Setting, **settings: int) -> Part:
+def make_loop(setting: Setting, **settings: bool | int) -> Part:
     """Make the part that is the whole loop; what it logs goes to a folder that is deleted."""
     setting = setting._replace(distill=cli.replace(setting.distill, **settings))
     envs = make_games(setting)
@@ -328,6 +337,8 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "update": make_update,
     "loop": make_loop,
     "loop_1": lambda setting: make_loop(setting, steps_per_update=setting.distill.batch_size),
+    "loop_curious": lambda setting: make_loop(setting, use_curiosity=True),
+    "loop_uncertain": lambda setting: make_loop(setting, use_uncertainty=True),
     "ppo": lambda setting: make_ppo(setting.teacher),
     "ppo_preset": lambda setting: make_ppo(preset_of(setting.teacher)),
     "sb3": lambda setting: make_ppo(preset_of(setting.teacher), stock=True),

@@ -23,16 +23,15 @@ from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.evaluation import MODES
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
-from distill.networks import Student
 from distill.options import DEFAULT_ENV
 from distill.progress import Interruption, Progress
 from distill.provenance import ROOT, provenance
 from distill.report import describe, report
+from distill.run_state import Distillation, make_distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
 from distill.tracking import Tracker, create_run, time_stamp
-from distill.training import Distillation, Hooks, check_saveable, train_student
-from distill.uncertainty import Uncertainty
+from distill.training import Hooks, check_saveable, train_student
 
 TEACHERS = ROOT / "teachers"
 EVAL_ENVS = 20
@@ -89,18 +88,8 @@ def make_games(setting: Setting, n_envs: int, *, seed: int, training: bool) -> A
 def make_run(setting: Setting) -> Distillation:
     """Build the student and everything that trains it."""
     cfg, teacher = setting.cfg, setting.teacher
-    torch.manual_seed(cfg.seed)
-    student = Student(
-        cfg.student,
-        teacher.n_actions,
-        n_stack=teacher.n_stack,
-        dtype=setting.dtype,
-        with_value=cfg.use_reward,
-    ).to(setting.device)
-    uncertainty = Uncertainty(teacher, seed=cfg.seed) if cfg.use_uncertainty else None
-    return Distillation(
-        cfg, student, n_stack=teacher.n_stack, device=setting.device, uncertainty=uncertainty
-    )
+    n_stack, device = teacher.n_stack, setting.device
+    return make_distillation(cfg, teacher, n_stack=n_stack, device=device, dtype=setting.dtype)
 
 
 def default_run_dir(setting: Setting) -> Path:

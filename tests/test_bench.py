@@ -156,7 +156,7 @@ def test_bad_input_is_refused_before_anything_is_measured(monkeypatch, capsys, a
 
 
 @pytest.mark.atari
-@pytest.mark.parametrize("name", ["emulator", "labels", "update", "loop", "loop_1"])
+@pytest.mark.parametrize("name", BENCH_PARTS[:-3])
 def test_part_measures_a_rate(name):
     part = bench.MAKERS[name](tiny_setting())
     rates = [part.measure(0.01), part.measure(0.01)]
@@ -171,6 +171,21 @@ def test_update_and_loop_sample_from_a_full_ring():
     run = bench.make_run(setting, envs, bench.make_teacher(setting, envs.n_actions))
     assert len(run.ring) == setting.distill.ring_size
     assert (run.n_steps_done, run.n_updates) == (0, 0)
+
+
+@pytest.mark.atari
+@pytest.mark.parametrize(
+    ("name", "is_curious", "is_uncertain"),
+    [("loop", False, False), ("loop_curious", True, False), ("loop_uncertain", False, True)],
+)
+def test_loops_do_what_they_are_named_for(monkeypatch, name, is_curious, is_uncertain):
+    runs, make_run = [], bench.make_run
+    monkeypatch.setattr(bench, "make_run", lambda *args: runs.append(make_run(*args)) or runs[-1])
+    bench.MAKERS[name](tiny_setting()).measure(0.01)
+    [run] = runs
+    moments = run.learner.optimizer.state
+    trained = run.icm is not None and all(p in moments for p in run.icm.parameters())
+    assert (trained, bool(run.ring.state()["uncertainty"].any())) == (is_curious, is_uncertain)
 
 
 @pytest.mark.atari
