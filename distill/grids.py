@@ -70,6 +70,16 @@ AXES: Mapping[str, Values] = {
         "best 2 of": {"n_candidates": 2},
         "best 4 of": {"n_candidates": 4},
     },
+    "setting": {  # each trains on as many samples a step, so that it takes about as long
+        "defaults": {},
+        "batch 64, twice as often": {"batch_size": 64, "steps_per_update": 8},
+        "batch 256, half as often": {"batch_size": 256, "steps_per_update": 32},
+        "half the learning rate": {"learning_rate": "5e-4:0"},
+        "twice the learning rate": {"learning_rate": "2e-3:0"},
+        "constant learning rate": {"learning_rate": "1e-3"},
+        "a quarter of the ring": {"ring_size": DistillConfig.ring_size // 4},
+        "no random actions": {"epsilon": "0"},
+    },
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }
 
@@ -113,6 +123,14 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     "sampling": (
         {
             "sampling": tuple(AXES["sampling"]),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": ("quarter",),
+        },
+    ),
+    "settings": (
+        {
+            "setting": tuple(AXES["setting"]),
             "game": BOTH_GAMES,
             "seed": THREE,
             "budget": ("quarter",),

@@ -17,7 +17,10 @@ from distill.statistics import t_interval
 
 Labels = Mapping[str, str]
 # What tells the rows of a table apart, where it differs at all.
-ROW_AXES = ("teacher", "budget", "student", "arm", "initial weights", "loss", "actor", "sampling")
+ROW_AXES = (
+    *("teacher", "budget", "student", "arm"),
+    *("initial weights", "loss", "actor", "sampling", "setting"),
+)
 
 
 class Cell(NamedTuple):

@@ -28,7 +28,10 @@ from distill.options import (
 )
 from distill.types import WIDTHS, Widths, parse_widths
 
-GRIDS = ("students", "budgets", "initialization", "losses", "actors", "sampling", "curiosity")
+GRIDS = (
+    *("students", "budgets", "initialization", "losses", "actors", "sampling", "settings"),
+    "curiosity",
+)
 BENCH_PARTS = (
     *("emulator", "labels", "update"),
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),

@@ -69,6 +69,15 @@ def test_curiosity_begins_with_what_must_be_known_first():
         assert len(chosen(runs, game=game, arm="both", budget="whole", teacher="good")) == 3
 
 
+def test_each_setting_changes_the_defaults_but_not_the_samples_a_step():
+    runs = chosen(plan("settings", GOOD), seed="0", game="Pong")
+    assert len({run.id for run in runs}) == len(AXES["setting"])
+    default = DistillConfig()
+    for run in runs:
+        samples = run.cfg.batch_size / run.cfg.steps_per_update
+        assert samples == default.batch_size / default.steps_per_update
+
+
 def test_seeds_turn_slowest():
     seeds = [run.labels["seed"] for run in plan("curiosity", GOOD)[:40]]
     assert seeds == sorted(seeds)
