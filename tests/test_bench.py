@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,62 +185,6 @@ def test_loops_do_what_they_are_named_for(monkeypatch, name, is_curious, is_unce
     moments = run.learner.optimizer.state
     trained = run.icm is not None and all(p in moments for p in run.icm.parameters())
     assert (trained, bool(run.ring.state()["uncertainty"].any())) == (is_curious, is_uncertain)
-
-
-@pytest.mark.atari
-def test_both_ppos_train_as_large_a_network_with_the_same_preset():
-    cfg = tiny_setting().teacher
-    ours, stock = bench.build(cfg), bench.build_stock_ppo(cfg, CPU)
-    names = "n_envs", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda",\
-        "vf_coef", "ent_coef", "max_grad_norm"  # fmt: skip
-    assert [getattr(ours, name) for name in names] == [getattr(stock, name) for name in names]
-    for schedule in "clip_range", "lr_schedule":
-        assert getattr(ours, schedule)(1.0) == getattr(stock, schedule)(1.0) > 0
-    shapes = [{k: v.shape for k, v in ppo.policy.state_dict().items()} for ppo in (ours, stock)]
-    assert shapes[0] == shapes[1]
-    assert bench.learn_a_rollout(ours) == bench.learn_a_rollout(stock) == 16
-
-
-def test_the_preset_is_rl_zoos():
-    cfg = bench.preset_of(TeacherConfig(env=PONG, seed=3))
-    assert (cfg.n_envs, cfg.n_steps, cfg.batch_size, cfg.n_epochs) == (8, 128, 256, 4)
-    assert (cfg.env, cfg.seed) == (PONG, 3)
-
-
-@pytest.mark.atari
-def test_stock_games_skip_four_frames_a_step():
-    stock = bench.build_stock_ppo(tiny_setting("ALE/Breakout-v5").teacher, CPU)
-    games = stock.get_env()
-    assert games is not None
-    games.reset()
-    before = games.env_method("get_wrapper_attr", "ale")[0].getEpisodeFrameNumber()
-    games.step([0, 0])
-    assert games.env_method("get_wrapper_attr", "ale")[0].getEpisodeFrameNumber() == before + 4
-
-
-@pytest.mark.atari
-@pytest.mark.parametrize("stock", [False, True])
-def test_ppo_learns_in_a_process_of_its_own_and_tells_its_peak_of_memory(stock):
-    ballast = torch.ones(2**28)  # 1 GiB of this process, which is no part of that one's
-    part = bench.make_ppo(tiny_setting().teacher, stock=stock)
-    assert part.measure(0.01) > 0
-    assert 100 < part.peak_mib() < ballast.numel() * 4 / 2**20
-
-
-@pytest.mark.parametrize(("stock", "spins"), [(False, "17"), (True, "300000")])
-def test_only_stock_sb3_is_spared_our_openmp_setting(monkeypatch, stock, spins):
-    seen = []
-    context = SimpleNamespace(
-        Process=lambda **_: SimpleNamespace(
-            start=lambda: seen.append(os.environ["GOMP_SPINCOUNT"])
-        ),
-    )
-    monkeypatch.setattr(bench.multiprocessing, "get_context", lambda method: context)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "17")
-    pipe, _ = bench.multiprocessing.Pipe()
-    bench.start_ppo(pipe, TeacherConfig(), stock=stock)
-    assert seen == [spins]
-    assert os.environ["GOMP_SPINCOUNT"] == "17"
 
 
 @pytest.mark.atari

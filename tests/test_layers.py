@@ -19,7 +19,7 @@ LAYERS = (
     " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids",
     "checkpoint labels advantages objective scoring run_state metrics probe tables figures"
     " verdicts",
-    "training ppo ladder ppo_callback study report",
+    "training ppo ladder ppo_callback ppo_process study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
@@ -41,7 +41,7 @@ HOMES = {
         "distill.ppo",
         "distill.ladder",
         "distill.ppo_callback",
-        "bench",
+        "distill.ppo_process",  # stock SB3's, to be measured
     },
     "ale_py": {"distill.envs"},
     "kornia": {"distill.uncertainty"},
