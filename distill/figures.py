@@ -13,7 +13,7 @@ from distill.statistics import t_interval
 from distill.tables import Cell
 from distill.types import ByteArray, FloatArray
 
-LABELS = {"teacher": "PPO teacher learning", "plain": "student", "curious": "curious student"}
+STUDENTS = {"plain": "student", "curious": "curious student"}
 
 
 def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
@@ -25,20 +25,29 @@ def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[
 def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     """Draw score against steps for one game: teacher, students, and the floor beneath them."""
     mine = [p for p in points if p.env_id == env_id]
-    for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
-        tag = TEACHER_CURVE if kind == "teacher" else "eval/mean_reward"
-        axes.plot(
-            *curve(mine, run, tag), label=LABELS[kind], marker="" if kind == "teacher" else "."
-        )
+    draw_teachers(axes, [p for p in mine if p.kind == "teacher"], prefix="PPO: ")
+    for run, kind in dict.fromkeys((p.run, p.kind) for p in mine if p.kind in STUDENTS):
+        axes.plot(*curve(mine, run, "eval/mean_reward"), label=STUDENTS[kind], marker=".")
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
         values = [p.value for p in mine if p.tag == tag]
         if values:
             axes.axhline(values[-1], linestyle=style, color="gray", label=tag.removeprefix("eval/"))
+    finish(axes, env_id)
+
+
+def draw_teachers(axes: Axes, points: Sequence[Point], *, prefix: str = "") -> None:
+    """Draw the score of one game's teachers while they learn."""
+    for run, command in dict.fromkeys((p.run, p.command) for p in points):
+        axes.plot(*curve(points, run, TEACHER_CURVE), label=prefix + settings_of(command))
+
+
+def finish(axes: Axes, env_id: str) -> None:
+    """Name what is shown; the legend hangs beneath, where it hides no curve."""
     axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(-0.1, -0.17))
 
 
-def panels(games: Sequence[str], *, height: float = 3.6) -> tuple[Figure, list[tuple[Axes, str]]]:
+def panels(games: Sequence[str], *, height: float = 4.4) -> tuple[Figure, list[tuple[Axes, str]]]:
     """Make a figure with a panel a game."""
     figure = Figure(figsize=(5.5 * len(games), height), layout="constrained")
     axes = figure.subplots(1, len(games), squeeze=False)[0]
@@ -80,18 +89,16 @@ def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
     """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
-    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))), height=4.4)
+    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
-        for run, command in dict.fromkeys((p.run, p.command) for p in mine):
-            axes.plot(*curve(mine, run, TEACHER_CURVE), label=settings_of(command))
+        draw_teachers(axes, mine)
         if env_id in zoo:
             steps, scores = zip(*zoo[env_id], strict=True)
             axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
         draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
-        axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
         axes.set_xlim(left=1e4)
-        axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(-0.1, -0.17))
+        finish(axes, env_id)
     return figure
 
 
@@ -107,7 +114,7 @@ def draw_shares(
         name_axis: the axis of the grid whose values are written beside the points.
     """
     done = [cell for cell in cells if cell.shares]
-    figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)))
+    figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
     for axes, game in games:
         mine = [cell for cell in done if cell.labels["game"] == game]
         x, y = [x_of(cell) for cell in mine], [float(np.mean(cell.shares)) for cell in mine]

@@ -28,6 +28,18 @@ def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
     assert drawn == [[[10, 1.0], [20, 4.0]], [[10, 2.0]]]
 
 
+def test_a_panel_names_teachers_by_their_settings_and_students_by_their_kind(tmp_path):
+    runs = [make_run(tmp_path, "a", "plain", {10: 1.0}), make_run(tmp_path, "t", "teacher", {9: 5})]
+    collect(runs, tmp_path / "curves.csv")
+    points = [p._replace(env_id="G") for p in read_rows(tmp_path / "curves.csv", Point)]
+    points = [
+        p._replace(command="1e6 --env G --network net3") if p.kind == "teacher" else p
+        for p in points
+    ]
+    (axes,) = figures.draw_curves(points).axes
+    assert [line.get_label() for line in axes.lines] == ["PPO: network net3", "student"]
+
+
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
     run_dir = make_run(tmp_path, "t", "teacher", {20_000: 1.0, 40_000: 3.0})
     collect([run_dir], tmp_path / "curves.csv")
