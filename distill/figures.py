@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.results import TEACHER_CURVE, Point, Rung
-from distill.statistics import t_interval
+from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 from distill.types import ByteArray, FloatArray
 
@@ -131,6 +131,21 @@ def draw_shares(
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
         axes.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+def draw_estimates(groups: Mapping[str, Mapping[str, Interval]], *, x_label: str) -> Figure:
+    """Draw estimates and their intervals, a panel a group, a line each."""
+    figure, titled = panels(list(groups), height=2.8)
+    for axes, title in titled:
+        found = list(groups[title].values())
+        low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
+        values, lines = [e.value for e in found], range(len(found))
+        axes.hlines(lines, *np.where(np.isfinite((low, high)), (low, high), values))
+        axes.plot(values, lines, "o")
+        axes.set_yticks(lines, list(groups[title]))
+        axes.invert_yaxis()
+        axes.set(xlabel=x_label, title=title)
     return figure
 
 

@@ -57,12 +57,22 @@ def read_curve(run_dir: Path) -> list[Point]:
         FileNotFoundError: if it is not a run.
     """
     origin = read_origin(run_dir)
+    return [
+        Point(**origin, step=int(row["step"]), tag=row["tag"], value=float(row["value"]))
+        for row in read_metrics(run_dir)
+        if row["tag"] in TAGS
+    ]
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, str]]:
+    """Read what a run logged: a row a value."""
     with (run_dir / "metrics.csv").open(newline="") as file:
-        return [
-            Point(**origin, step=int(row["step"]), tag=row["tag"], value=float(row["value"]))
-            for row in csv.DictReader(file, CSV_COLUMNS)
-            if row["tag"] in TAGS
-        ]
+        return [{str(k): v for k, v in row.items()} for row in csv.DictReader(file, CSV_COLUMNS)]
+
+
+def values_of(run_dir: Path, tag: str) -> list[float]:
+    """Return all that a run logged under a tag."""
+    return [float(row["value"]) for row in read_metrics(run_dir) if row["tag"] == tag]
 
 
 def without_places(argv: list[str]) -> list[str]:
@@ -111,6 +121,7 @@ class Outcome(NamedTuple):
     machine: str
     command: str
     settings: str  # all of them, JSON
+    coverage: float | None = None  # the most that explore/coverage came to
 
 
 def read_outcome(run_dir: Path) -> Outcome | None:
@@ -148,6 +159,7 @@ def read_outcome(run_dir: Path) -> Outcome | None:
         machine=found["machine"],
         command=origin["command"],
         settings=json.dumps(decisive(found["settings"])),
+        coverage=max(values_of(run_dir, "explore/coverage"), default=None),
     )
 
 

@@ -143,9 +143,8 @@ def t_interval(values: npt.ArrayLike) -> tuple[float, float] | None:
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:
-    """Return the mean of two or more independent values with Student's 95 % interval."""
-    bounds = t_interval(values)
-    assert bounds is not None
+    """Return the mean of independent values with Student's 95 % interval; infinite for one."""
+    bounds = t_interval(values) or (-math.inf, math.inf)
     return Interval(float(np.asarray(values, np.float64).mean()), *bounds)
 
 

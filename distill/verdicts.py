@@ -35,6 +35,30 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
 
 
+def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
+    """Return each arm's interquartile mean of the share, for each teacher and budget played."""
+    found: dict[str, dict[str, Interval]] = {}
+    for cell in cells:
+        teacher, budget, arm = (cell.labels[axis] for axis in ("teacher", "budget", "arm"))
+        scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+        if scores:
+            interval = statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
+            found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = interval
+    return found
+
+
+def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
+    """Return each arm's mean coverage over seeds, for each game, teacher and budget played."""
+    found: dict[str, dict[str, Interval]] = {}
+    for cell in cells:
+        seen = [o.coverage for o in cell.outcomes if o.coverage is not None]
+        if seen:
+            labels = cell.labels
+            title = f"{labels['game']}, {labels['teacher']} teacher, {labels['budget']} budget"
+            found.setdefault(title, {})[labels["arm"]] = statistics.mean_interval(seen)
+    return found
+
+
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)

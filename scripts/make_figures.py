@@ -45,7 +45,8 @@ from distill.tables import (
     with_table,
 )
 from distill.tool_config import GRIDS
-from distill.verdicts import verdict_table
+from distill.tracking import read_run
+from distill.verdicts import coverage_by_arm, shares_by_arm, verdict_table
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
@@ -74,6 +75,13 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     for name, (cells, axis, x_label, x_of) in shares.items():
         if any(cell.shares for cell in cells):
             yield name, figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+    arms = {
+        "curiosity": (shares_by_arm(grids["curiosity"]), "IQM of the share, 95 % bootstrap"),
+        "coverage": (coverage_by_arm(grids["curiosity"]), "distinct frames, mean and 95 %"),
+    }
+    for name, (groups, x_label) in arms.items():
+        if any(len(found) > 1 for found in groups.values()):
+            yield name, figures.draw_estimates(groups, x_label=x_label)
 
 
 def parameters_of(cell: Cell) -> float:
@@ -108,6 +116,8 @@ def main() -> None:
     parser.add_argument("--collect", nargs="*", type=Path, default=[], metavar="RUN")
     parser.add_argument("--curves", action="store_true", help="collect the runs' curves, too")
     asked = parser.parse_args()
+    for run_dir in asked.collect:
+        read_run(run_dir, flag="--collect")  # refuses what is none, before anything is written
     if asked.collect:
         collect_outcomes(asked.collect, OUTCOMES)
     if asked.curves:

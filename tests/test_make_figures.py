@@ -4,6 +4,7 @@ import json
 
 import make_figures
 import numpy as np
+import pytest
 from in_process import run_main
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -117,7 +118,10 @@ def test_curves_of_teachers_are_named_after_their_settings():
     assert figures.settings_of("1e7") == "defaults"
 
 
-def test_a_folder_that_is_no_run_is_named_with_its_flag(monkeypatch, tmp_path, capsys):
-    assert run_main(monkeypatch, make_figures, "--curves", "--collect", str(tmp_path)) == 2
+@pytest.mark.parametrize("flags", [[], ["--curves"]])
+def test_a_folder_that_is_no_run_is_named_and_nothing_written(monkeypatch, tmp_path, capsys, flags):
+    monkeypatch.setattr(make_figures, "collect_outcomes", None)  # to be called would be an error
+    monkeypatch.setattr(make_figures, "collect", None)
+    assert run_main(monkeypatch, make_figures, *flags, "--collect", str(tmp_path)) == 2
     expected = f"error: --collect {tmp_path} is not a run folder: it has no config.yaml"
     assert expected in capsys.readouterr().err

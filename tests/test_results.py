@@ -6,6 +6,7 @@ import pytest
 from run_folders import make_run
 
 from distill import results
+from distill.tracking import Tracker
 
 
 @pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
@@ -43,6 +44,9 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
     }  # fmt: skip
     for run_dir in runs:
         (run_dir / "result.json").write_text(json.dumps(result))
+    with Tracker(runs[1], resume_step=10) as tracker:
+        for step, seen in ((20, 40.0), (30, 70.0), (40, 5.0)):  # counted anew by the end
+            tracker.log({"explore/coverage": seen, "time/fps": 1.0}, step)
     path = tmp_path / "results.csv"
     results.collect_outcomes([*runs, unfinished], path)
     results.collect_outcomes(runs[:1], path)
@@ -56,6 +60,7 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
     )
     assert rows[0].score_share is None
     assert rows[0].greedy_mean is None
+    assert (rows[0].coverage, rows[1].coverage) == (None, 70.0)
     assert json.loads(rows[0].settings) == {"seed": 7, "loss": "kl"}
 
 

@@ -1,10 +1,14 @@
 """What a study says of each arm beside the plain one."""
 
+import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from test_tables import TEACHERS, cells_of, outcome
 
 from distill import verdicts
+from distill.figures import draw_estimates
 from distill.grids import plan
+from distill.statistics import Interval
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)
 AUX = tuple(share + 0.10 for share in PLAIN)
@@ -75,3 +79,38 @@ def test_pairs_are_of_the_same_seed_and_game():
     (line,) = [line for line in text.splitlines() if line.startswith("| good | quarter | aux |")]
     assert "| -10.0 % | inconclusive (n unknown) |" in line
     assert "1 Freeway, 1 Pong" in line
+
+
+def test_figures_show_what_was_run_and_its_intervals():
+    runs = [run for run in plan("curiosity", TEACHERS) if run.labels["budget"] == "quarter"]
+    outcomes = [
+        outcome(run, SHARES[arm][run.cfg.seed], coverage=coverage + run.cfg.seed % 3)
+        for run in runs
+        for arm, coverage in (("plain", 100.0), ("aux", 200.0))
+        if run.labels["arm"] == arm and (run.labels["game"], run.cfg.seed) != ("Pong", 4)
+    ]
+    cells = cells_of("curiosity", outcomes)
+    shares = verdicts.shares_by_arm(cells)
+    assert {title: list(arms) for title, arms in shares.items()} == {
+        "good teacher, quarter budget": ["plain", "aux"]
+    }
+    aux = shares["good teacher, quarter budget"]["aux"]
+    assert 0.88 <= aux.low < aux.value < aux.high <= 0.92
+    coverage = verdicts.coverage_by_arm(cells)
+    assert list(coverage) == [f"{g}, good teacher, quarter budget" for g in ("Freeway", "Pong")]
+    assert {arm: e.value for arm, e in coverage["Pong, good teacher, quarter budget"].items()} == {
+        "plain": 100.75,
+        "aux": 200.75,
+    }
+
+
+def test_estimates_are_drawn_at_value_and_interval_and_a_single_one_without():
+    one, two = Interval(0.5, -np.inf, np.inf), Interval(0.8, 0.7, 0.9)
+    (axes,) = draw_estimates({"title": {"plain": one, "aux": two}}, x_label="x").axes
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), [[0.5, 0], [0.8, 1]])
+    (bars,) = axes.collections
+    assert isinstance(bars, LineCollection)
+    np.testing.assert_allclose(
+        np.asarray(bars.get_segments()), [[[0.5, 0], [0.5, 0]], [[0.7, 1], [0.9, 1]]]
+    )
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "aux"]
