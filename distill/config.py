@@ -55,7 +55,8 @@ class TeacherConfig:
 
     The defaults are rl-zoo's Atari preset but for those that make it faster, a step and a second
     (layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4, twice
-    the learning rate), for the actions held at first, which Freeway's first reward needs, and for
+    the learning rate, a clipping range that stays: where both fall, updates all but stop long
+    before the end), for the actions held at first, which Freeway's first reward needs, and for
     three times the entropy bonus, without which a Freeway player that always goes up tries nothing
     else.
     """
@@ -72,7 +73,7 @@ class TeacherConfig:
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
     learning_rate: LinearSchedule = schedule(5e-4, 0.0, "Adam's step size")
-    clip_range: LinearSchedule = schedule(0.1, 0.0, "PPO's clipping range")
+    clip_range: LinearSchedule = schedule(0.1, 0.1, "PPO's clipping range")
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
