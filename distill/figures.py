@@ -130,6 +130,9 @@ def draw_shares(
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
+        axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
+        axes.minorticks_off()
+        axes.margins(x=0.1)
         axes.legend(fontsize="small", loc="lower right")
     return figure
 

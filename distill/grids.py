@@ -97,7 +97,11 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
     ),
     "budgets": (
-        {"budget": ("eighth", "quarter", "half", "double"), "game": BOTH_GAMES, "seed": THREE},
+        {
+            "budget": ("eighth", "quarter", "half", "whole", "double"),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+        },
     ),
     "initialization": (
         {
