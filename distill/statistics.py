@@ -11,7 +11,7 @@ studies at 3 seeds and in 83 % at 5 (80 % and 88 % in two games), t in 95 % (96 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -60,14 +60,15 @@ def bootstrap(
 ) -> Interval:
     """Estimate an aggregate over all runs and games, with a stratified bootstrap interval.
 
-    Seeds are drawn with replacement within each game. With few of them it is too narrow.
+    Seeds are drawn with replacement within each game. With few of them it is too narrow; with one a
+    game, which can be drawn in one way only, it is infinite.
 
     Raises:
         ValueError: if a game has no run or a score is not finite.
     """
     columns = _columns(scores)
     draws = np.concatenate([_resample(x, rng, n_draws) for x in columns], 1)  # (R, K)
-    return _interval(aggregate(np.concatenate(columns)), aggregate(draws))
+    return _interval(aggregate(np.concatenate(columns)), aggregate(draws), columns)
 
 
 def probability_of_improvement(
@@ -76,7 +77,7 @@ def probability_of_improvement(
     """Estimate how probably a run of the arm beats a run of the baseline, averaged over games.
 
     In a game that is the share of all pairs that the arm wins, ties counting a half: Mann-Whitney's
-    U / (n m). Each arm's seeds are resampled on their own.
+    U / (n m). Each arm's seeds are resampled on their own; infinite as in `bootstrap`.
 
     Raises:
         ValueError: as `bootstrap`, or if the games are not the same.
@@ -85,7 +86,8 @@ def probability_of_improvement(
         raise ValueError(f"games differ: {sorted(arm)} and {sorted(baseline)}")
     pairs = list(zip(_columns(arm), _columns({game: baseline[game] for game in arm}), strict=True))
     draws = [_wins(_resample(x, rng, n_draws), _resample(y, rng, n_draws)) for x, y in pairs]
-    return _interval(np.mean([_wins(x, y) for x, y in pairs]), np.mean(draws, 0))
+    value = np.mean([_wins(x, y) for x, y in pairs])
+    return _interval(value, np.mean(draws, 0), [x for pair in pairs for x in pair])
 
 
 def paired_differences(
@@ -184,8 +186,9 @@ def _resample(column: Floats, rng: np.random.Generator, n_draws: int) -> Floats:
     return column[rng.integers(len(column), size=(n_draws, len(column)))]  # (R, n)
 
 
-def _interval(value: npt.ArrayLike, draws: Floats) -> Interval:
-    low, high = np.quantile(draws, [0.025, 0.975])
+def _interval(value: npt.ArrayLike, draws: Floats, columns: Sequence[Floats]) -> Interval:
+    can_vary = any(len(column) > 1 for column in columns)
+    low, high = np.quantile(draws, [0.025, 0.975]) if can_vary else (-math.inf, math.inf)
     return Interval(float(np.asarray(value)), float(low), float(high))
 
 

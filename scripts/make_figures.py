@@ -80,8 +80,9 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         "coverage": (coverage_by_arm(grids["curiosity"]), "distinct frames, mean and 95 %"),
     }
     for name, (groups, x_label) in arms.items():
-        if any(len(found) > 1 for found in groups.values()):
-            yield name, figures.draw_estimates(groups, x_label=x_label)
+        compared = {title: found for title, found in groups.items() if len(found) > 1}
+        if compared:
+            yield name, figures.draw_estimates(compared, x_label=x_label)
 
 
 def parameters_of(cell: Cell) -> float:

@@ -267,3 +267,10 @@ def test_interval_is_students_over_seeds():
     # mean 0.95, sd 0.05, t(2) = 4.3027: half width 4.3027 * 0.05 / sqrt(3)
     assert t_interval([0.9, 1.0, 0.95]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
     assert t_interval([0.9]) is None
+
+
+def test_one_run_a_game_says_nothing_about_others():
+    rng, one = np.random.default_rng(0), {"a": np.array([0.2]), "b": np.array([0.6])}
+    assert bootstrap(one, rng) == pytest.approx((0.4, -np.inf, np.inf))
+    found = probability_of_improvement(one, {k: x + 1 for k, x in one.items()}, rng)
+    assert found == (0.0, -np.inf, np.inf)
