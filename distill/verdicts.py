@@ -30,16 +30,14 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     Interquartile means and probabilities of improvement are over all runs and games that were
     played, with stratified bootstrap intervals; verdicts come from paired differences.
     """
-    rows = dict.fromkeys((c.labels["teacher"], c.labels["budget"], c.labels["arm"]) for c in cells)
-    lines = [[*row, *_worth(cells, *row)] for row in rows]
+    lines = [[*row, *_worth(cells, *row)] for row in _rows(cells)]
     return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
 
 
 def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's interquartile mean of the share, for each teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
-    for cell in cells:
-        teacher, budget, arm = (cell.labels[axis] for axis in ("teacher", "budget", "arm"))
+    for teacher, budget, arm in _rows(cells):
         scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
         if scores:
             interval = statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
@@ -57,6 +55,11 @@ def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
             title = f"{labels['game']}, {labels['teacher']} teacher, {labels['budget']} budget"
             found.setdefault(title, {})[labels["arm"]] = statistics.mean_interval(seen)
     return found
+
+
+def _rows(cells: Sequence[Cell]) -> list[tuple[str, str, str]]:
+    rows = ((c.labels["teacher"], c.labels["budget"], c.labels["arm"]) for c in cells)
+    return list(dict.fromkeys(rows))
 
 
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
