@@ -85,9 +85,10 @@ def changes(teacher: Teacher, state: ByteArray, actions: Sequence[str]) -> list[
         return teacher.logits(obs).softmax(1)[0].numpy()
 
     obs = torch.from_numpy(state)[None]
+    before = answer(obs)
     changed = {name: augment(name, obs) for name in AUGMENTATIONS}
     return [
-        Augmented(name, state[-1], after[0, -1].numpy(), answer(obs), answer(after), actions)
+        Augmented(name, state[-1], after[0, -1].numpy(), before, answer(after), actions)
         for name, after in changed.items()
     ]
 
