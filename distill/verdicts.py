@@ -27,8 +27,9 @@ def scores_of(cells: Sequence[Cell], **labels: str) -> ScoresBySeed:
 def verdict_table(cells: Sequence[Cell]) -> str:
     """Lay out, for each teacher and budget, what each arm is worth beside the plain one.
 
-    Interquartile means and probabilities of improvement are over all runs and games that were
-    played, with stratified bootstrap intervals; verdicts come from paired differences.
+    Interquartile means are over all runs of an arm that was played in every game, probabilities of
+    improvement over the games that both arms were played in, each with a stratified bootstrap
+    interval; verdicts come from paired differences.
     """
     lines = [[*row, *_worth(cells, *row)] for row in _rows(cells)]
     return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
@@ -38,11 +39,27 @@ def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's interquartile mean of the share, for each teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
     for teacher, budget, arm in _rows(cells):
-        scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
-        if scores:
-            interval = statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
-            found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = interval
+        mean = _mean_share(cells, teacher, budget, arm)
+        if mean is not None:
+            found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = mean
     return found
+
+
+def _mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Interval | None:
+    """Estimate an arm's interquartile mean; None before it was played in every game.
+
+    Games differ in how much of a teacher can be had, so that a mean over some of them would rank
+    arms by where they were played.
+    """
+    planned = {
+        cell.labels["game"]
+        for cell in cells
+        if (cell.labels["teacher"], cell.labels["budget"]) == (teacher, budget)
+    }
+    scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+    if scores.keys() != planned:
+        return None
+    return statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
 
 
 def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
@@ -67,21 +84,21 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     if not mine:
         return ["not run", *[""] * (len(COLUMNS) - 1)]
-    rng = np.random.default_rng(0)
     runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
-    iqm = statistics.bootstrap(_arrays(mine), rng)
+    mean = _mean_share(cells, teacher, budget, arm)
+    iqm = "" if mean is None else percent(mean)
     differences = statistics.paired_differences(mine, plain)
     if arm == BASELINE or not differences:
-        return [runs, percent(iqm), *[""] * (len(COLUMNS) - 2)]
+        return [runs, iqm, *[""] * (len(COLUMNS) - 2)]
     shared = differences.keys()
     better = statistics.probability_of_improvement(
         _arrays({game: mine[game] for game in shared}),
         _arrays({game: plain[game] for game in shared}),
-        rng,
+        np.random.default_rng(0),
     )
     found = statistics.compare(differences)
     difference = Interval(found.mean, found.low, found.high)
-    return [runs, percent(iqm), percent(better), percent(difference), statistics.describe(found)]
+    return [runs, iqm, percent(better), percent(difference), statistics.describe(found)]
 
 
 def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:

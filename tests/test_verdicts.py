@@ -81,6 +81,23 @@ def test_pairs_are_of_the_same_seed_and_game():
     assert "1 Freeway, 1 Pong" in line
 
 
+def test_a_mean_over_games_waits_for_every_game():
+    quarter = [run for run in plan("curiosity", TEACHERS) if run.labels["budget"] == "quarter"]
+    plain = [run for run in quarter if run.labels["arm"] == "plain"]
+    bonus = [
+        run
+        for run in quarter
+        if (run.labels["arm"], run.labels["game"]) == ("bonus", "Pong")  # the easier of the two
+    ]
+    easy = {"Freeway": 0.1, "Pong": 0.8}
+    outcomes = [outcome(run, easy[run.labels["game"]]) for run in (*plain, *bonus)]
+    cells = cells_of("curiosity", outcomes)
+    text = verdicts.verdict_table(cells)
+    (line,) = [line for line in text.splitlines() if line.startswith("| good | quarter | bonus |")]
+    assert line.startswith("| good | quarter | bonus | 5 Pong |  | 50.0 %")
+    assert "bonus" not in verdicts.shares_by_arm(cells)["good teacher, quarter budget"]
+
+
 def test_figures_show_what_was_run_and_its_intervals():
     runs = [run for run in plan("curiosity", TEACHERS) if run.labels["budget"] == "quarter"]
     outcomes = [
