@@ -1,20 +1,14 @@
-"""The studies: which runs of `run_distillation.py` answer which question.
+"""The studies: which settings of `run_distillation.py` answer which question.
 
 A grid is a list of blocks, the most wanted first; a block is every combination of some values of
 some axes. A value is a name for the settings that it changes from the defaults.
 """
 
-import hashlib
-import itertools
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from distill import cli
 from distill.cli import MAX_STEPS
-from distill.config import DistillConfig, decisive
-from distill.results import teacher_records
+from distill.config import DistillConfig
 from distill.types import WIDTHS
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -25,6 +19,8 @@ BUDGET = DistillConfig.total_steps
 BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 GRADES = ("good", "medium", "bad")
 GAMES = {"Freeway": "FreewayNoFrameskip-v0", "Pong": "PongNoFrameskip-v4"}
+# Of every axis that a block says nothing of.
+DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
 
 
 def _curious(curiosity: str, **more: Any) -> dict[str, Any]:
@@ -36,6 +32,8 @@ AXES: Mapping[str, Values] = {
     "budget": {
         "eighth": {"total_steps": BUDGET // 8},
         "quarter": {"total_steps": BUDGET // 4},
+        "1.6 quarters": {"total_steps": 16 * BUDGET // 40},
+        "2.2 quarters": {"total_steps": 22 * BUDGET // 40},
         "half": {"total_steps": BUDGET // 2},
         "whole": {"total_steps": BUDGET},
         "double": {"total_steps": 2 * BUDGET},
@@ -80,6 +78,16 @@ AXES: Mapping[str, Values] = {
         "a quarter of the ring": {"ring_size": DistillConfig.ring_size // 4},
         "no random actions": {"epsilon": "0"},
     },
+    "encoder": {
+        "plain": {},
+        **{
+            f"{losses} loss, weight {weight:g}": _curious(
+                "aux", icm_gradient=gradient, w_icm=str(weight)
+            )
+            for gradient, losses in (("inverse", "inverse"), ("both", "either"))
+            for weight in (0.03, 0.1, 0.3, 1.0)
+        },
+    },
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }
 
@@ -88,6 +96,12 @@ FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
+# Plain students that were trained as long, by the clock, as an arm at a quarter of the budget. One
+# thread, Freeway: aux takes 1.63 times as long a step as plain, rnd 1.84, bonus and both 2.3, the
+# last three for the four fifths of a run in which their bonus counts.
+AS_LONG = {"aux": "1.6 quarters", "rnd": "1.6 quarters"} | dict.fromkeys(
+    ("bonus", "both", "both + uncertainty"), "2.2 quarters"
+)
 
 BLOCKS: Mapping[str, Sequence[Block]] = {
     "students": (
@@ -140,8 +154,22 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "budget": ("quarter",),
         },
     ),
+    "encoder": (
+        {
+            "encoder": tuple(AXES["encoder"]),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": ("quarter",),
+        },
+    ),
     "curiosity": (
         {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
+        {
+            "arm": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": FIVE,
+            "budget": tuple(sorted(set(AS_LONG.values()))),
+        },
         {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
         {"arm": LATER_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
         {
@@ -153,76 +181,3 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         },
     ),
 }
-
-
-class Run(NamedTuple):
-    """One run of a grid."""
-
-    grid: str
-    labels: dict[str, str]  # value by axis, those of DEFAULTS included
-    cfg: DistillConfig
-
-    @property
-    def cell(self) -> dict[str, str]:
-        """Return the labels without the seed, the axes in alphabetical order."""
-        return {axis: self.labels[axis] for axis in sorted(self.labels) if axis != "seed"}
-
-    @property
-    def id(self) -> str:
-        """Ten letters that depend on all settings but those of place and machine."""
-        return identity(self.cfg)
-
-
-DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
-
-
-def identity(cfg: DistillConfig) -> str:
-    """Hash what decides a run's result: its settings, the teacher by name."""
-    text = json.dumps(decisive(cli.to_yaml(cfg)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the zips whose .json names a grade, by game and grade.
-
-    Raises:
-        ValueError: if two of a game have the same grade.
-    """
-    found: dict[tuple[str, str], Path] = {}
-    for name, record in teacher_records(folder).items():
-        if "grade" not in record:
-            continue
-        key, path = (record["env_id"], record["grade"]), folder / f"{name}.json"
-        if key in found:
-            raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
-        found[key] = path.with_suffix(".zip")
-    return found
-
-
-def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
-    """List the runs of a grid, the most wanted first, each once.
-
-    Args:
-        grid: its name in BLOCKS.
-        teachers: zips by game and grade; runs of others are left out.
-    """
-    runs: dict[str, Run] = {}
-    for block in BLOCKS[grid]:
-        axes = {axis: (value,) for axis, value in DEFAULTS.items()} | dict(block)
-        # Seeds turn slowest: what is first done of a block is each of its cells once.
-        names = sorted(axes, key="seed".__ne__)
-        for values in itertools.product(*(axes[name] for name in names)):
-            labels = dict(zip(names, values, strict=True))
-            path = teachers.get((GAMES[labels["game"]], labels["teacher"]))
-            if path is not None:
-                run = Run(grid, labels, make_config(labels, path))
-                runs.setdefault(run.id, run)
-    return list(runs.values())
-
-
-def make_config(labels: Mapping[str, str], teacher: Path) -> DistillConfig:
-    """Return the settings that a run's labels stand for."""
-    settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
-    for axis, value in labels.items():
-        settings |= AXES.get(axis, {}).get(value, {})
-    return cli.from_mapping(DistillConfig, settings, origin="grid")

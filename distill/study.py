@@ -20,7 +20,7 @@ from distill import cli
 from distill.checkpoint import NAMES
 from distill.config import DistillConfig
 from distill.files import write_text
-from distill.grids import Run, identity
+from distill.plan import Run, identity
 from distill.provenance import ROOT
 from distill.tracking import read_run
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from distill import cli
 from distill.config import DistillConfig
-from distill.grids import GAMES, Run, identity, plan
+from distill.grids import GAMES
+from distill.plan import Run, identity, plan
 from distill.probe import Probe
 from distill.results import Outcome, scored_teachers
 from distill.statistics import t_interval
@@ -19,7 +20,7 @@ Labels = Mapping[str, str]
 # What tells the rows of a table apart, where it differs at all.
 ROW_AXES = (
     *("teacher", "budget", "student", "arm"),
-    *("initial weights", "loss", "actor", "sampling", "setting"),
+    *("initial weights", "loss", "actor", "sampling", "setting", "encoder"),
 )
 
 

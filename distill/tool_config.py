@@ -30,7 +30,7 @@ from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
     *("students", "budgets", "initialization", "losses", "actors", "sampling", "settings"),
-    "curiosity",
+    *("encoder", "curiosity"),
 )
 BENCH_PARTS = (
     *("emulator", "labels", "update"),

@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distill import statistics
+from distill.grids import AS_LONG
 from distill.statistics import Interval
 from distill.tables import Cell, as_table
 
 BASELINE = "plain"
-COLUMNS = ("runs", "IQM of the share", "P(better than plain)", "difference, paired", "verdict")
+COLUMNS = (
+    *("runs", "IQM of the share", "P(better than plain)"),
+    *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
+)
 ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
 
 
@@ -29,7 +33,8 @@ def verdict_table(cells: Sequence[Cell]) -> str:
 
     Interquartile means are over all runs of an arm that was played in every game, probabilities of
     improvement over the games that both arms were played in, each with a stratified bootstrap
-    interval; verdicts come from paired differences.
+    interval; verdicts come from differences paired by seed. At equal time an arm stands beside
+    plain students that were trained as long by the clock.
     """
     lines = [[*row, *_worth(cells, *row)] for row in _rows(cells)]
     return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
@@ -81,24 +86,34 @@ def _rows(cells: Sequence[Cell]) -> list[tuple[str, str, str]]:
 
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
-    plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     if not mine:
         return ["not run", *[""] * (len(COLUMNS) - 1)]
     runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
     mean = _mean_share(cells, teacher, budget, arm)
-    iqm = "" if mean is None else percent(mean)
-    differences = statistics.paired_differences(mine, plain)
-    if arm == BASELINE or not differences:
-        return [runs, iqm, *[""] * (len(COLUMNS) - 2)]
-    shared = differences.keys()
-    better = statistics.probability_of_improvement(
-        _arrays({game: mine[game] for game in shared}),
-        _arrays({game: plain[game] for game in shared}),
-        np.random.default_rng(0),
-    )
+    found = [runs, "" if mean is None else percent(mean)]
+    if arm == BASELINE:
+        return [*found, *[""] * (len(COLUMNS) - 2)]
+    plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
+    longer = AS_LONG.get(arm, "") if budget == "quarter" else ""
+    as_long = scores_of(cells, teacher=teacher, budget=longer, arm=BASELINE)
+    return [*found, _better(mine, plain), *_difference(mine, plain), *_difference(mine, as_long)]
+
+
+def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:
+    shared = [game for game in arm if game in plain]
+    if not shared:
+        return ""
+    mine, theirs = (_arrays({game: x[game] for game in shared}) for x in (arm, plain))
+    rng = np.random.default_rng(0)
+    return percent(statistics.probability_of_improvement(mine, theirs, rng))
+
+
+def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> list[str]:
+    differences = statistics.paired_differences(arm, plain)
+    if not differences:
+        return ["", ""]
     found = statistics.compare(differences)
-    difference = Interval(found.mean, found.low, found.high)
-    return [runs, iqm, percent(better), percent(difference), statistics.describe(found)]
+    return [percent(Interval(found.mean, found.low, found.high)), statistics.describe(found)]
 
 
 def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:

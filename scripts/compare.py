@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.grids import GRADES, Run, plan, teachers_by_grade
+from distill.grids import GRADES
+from distill.plan import Run, plan, teachers_by_grade
 from distill.progress import Interruption, Progress
 from distill.study import Job, Study, make_jobs
 from distill.tool_config import CompareConfig

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from distill import cli, figures
 from distill.files import write_atomically, write_text
-from distill.grids import teachers_by_grade
+from distill.plan import teachers_by_grade
 from distill.probe import Probe
 from distill.provenance import ROOT
 from distill.results import (

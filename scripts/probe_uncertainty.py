@@ -23,7 +23,8 @@ from distill.device import prepare_process
 from distill.envs import EVALUATION_SEEDS, make_atari
 from distill.figures import Augmented
 from distill.files import write_atomically
-from distill.grids import GAMES, teachers_by_grade
+from distill.grids import GAMES
+from distill.plan import teachers_by_grade
 from distill.probe import Probe, judge, signals_and_errors, visit
 from distill.provenance import ROOT, provenance
 from distill.results import write_rows

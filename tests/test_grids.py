@@ -7,17 +7,8 @@ import pytest
 
 from distill import cli
 from distill.config import DistillConfig
-from distill.grids import (
-    AXES,
-    BLOCKS,
-    DEFAULTS,
-    GAMES,
-    GRADES,
-    Run,
-    identity,
-    plan,
-    teachers_by_grade,
-)
+from distill.grids import AXES, BLOCKS, DEFAULTS, GAMES, GRADES
+from distill.plan import Run, identity, plan, teachers_by_grade
 from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {
@@ -76,6 +67,14 @@ def test_each_setting_changes_the_defaults_but_not_the_samples_a_step():
     for run in runs:
         samples = run.cfg.batch_size / run.cfg.steps_per_update
         assert samples == default.batch_size / default.steps_per_update
+
+
+def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():
+    runs = chosen(plan("encoder", GOOD), seed="0", game="Pong")
+    assert len({run.id for run in runs}) == len(AXES["encoder"]) == 9
+    found = {(r.cfg.icm_gradient, r.cfg.w_icm.start) for r in runs if r.cfg.use_icm}
+    assert found == {(which, w) for which in ("inverse", "both") for w in (0.03, 0.1, 0.3, 1.0)}
+    assert all(run.cfg.curiosity == "aux" for run in runs if run.cfg.use_icm)
 
 
 def test_seeds_turn_slowest():

@@ -10,7 +10,7 @@ import pytest
 
 from distill import cli
 from distill.config import DistillConfig
-from distill.grids import Run
+from distill.plan import Run
 from distill.study import Job, Study, can_resume, is_finished, lock_log, make_jobs, runs_in
 from distill.tracking import create_run
 

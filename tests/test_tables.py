@@ -10,7 +10,8 @@ from matplotlib.collections import LineCollection
 from distill import cli, tables
 from distill.config import DistillConfig, decisive
 from distill.figures import draw_shares
-from distill.grids import GAMES, Run, plan
+from distill.grids import GAMES
+from distill.plan import Run, plan
 from distill.results import Outcome
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}

@@ -7,7 +7,7 @@ from test_tables import TEACHERS, cells_of, outcome
 
 from distill import verdicts
 from distill.figures import draw_estimates
-from distill.grids import plan
+from distill.plan import plan
 from distill.statistics import Interval
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)
@@ -35,7 +35,7 @@ def test_every_arm_of_every_budget_has_a_row(rows):
 
 
 def test_an_arm_that_always_wins_by_more_than_the_margin_helps(rows):
-    runs, iqm, better, difference, verdict = rows["good", "quarter", "aux"]
+    runs, iqm, better, difference, verdict, *_ = rows["good", "quarter", "aux"]
     assert runs == "5 Freeway, 5 Pong"
     assert iqm.startswith("90.0 % (")
     assert better == "100.0 % (100.0 to 100.0)"
@@ -44,18 +44,40 @@ def test_an_arm_that_always_wins_by_more_than_the_margin_helps(rows):
 
 
 def test_an_arm_within_the_margin_has_no_effect(rows):
-    assert rows["good", "quarter", "bonus"][-1] == "no effect within 2 %"
+    assert rows["good", "quarter", "bonus"][4] == "no effect within 2 %"
+
+
+def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_long():
+    good = [run for run in plan("curiosity", TEACHERS) if run.labels["seed"] in ("0", "1")]
+    share = {
+        ("quarter", "plain"): 0.5,
+        ("quarter", "aux"): 0.6,
+        ("quarter", "both"): 0.6,
+        ("1.6 quarters", "plain"): 0.7,
+        ("2.2 quarters", "plain"): 0.8,
+    }
+    outcomes = [
+        outcome(run, share[key])
+        for run in good
+        if (key := (run.labels["budget"], run.labels["arm"])) in share
+    ]
+    table = verdicts.verdict_table(cells_of("curiosity", outcomes))
+    quarter = [line for line in table.splitlines() if line.startswith("| good | quarter |")]
+    aux, both = (next(x for x in quarter if f"| {arm} |" in x) for arm in ("aux", "both"))
+    equal_steps = "10.0 % (10.0 to 10.0) | helps"
+    assert aux.endswith(f"| {equal_steps} | -10.0 % (-10.0 to -10.0) | hurts |")
+    assert both.endswith(f"| {equal_steps} | -20.0 % (-20.0 to -20.0) | hurts |")
 
 
 def test_the_plain_arm_is_compared_with_nothing(rows):
     runs, iqm, *rest = rows["good", "quarter", "plain"]
-    assert (runs, rest) == ("5 Freeway, 5 Pong", ["", "", ""])
+    assert (runs, rest) == ("5 Freeway, 5 Pong", [""] * 5)
     assert iqm.startswith("80.0 % (")
 
 
 def test_what_was_not_run_is_named_as_such(rows):
     assert rows["good", "whole", "plain"][0] == "not run"
-    assert rows["good", "quarter", "both"] == ["not run", "", "", "", ""]
+    assert rows["good", "quarter", "both"] == ["not run", *[""] * 6]
 
 
 def test_pairs_are_of_the_same_seed_and_game():

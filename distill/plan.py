@@ -1,0 +1,83 @@
+"""From a grid to its runs: each with its labels, its settings, and an id made of them."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from distill import cli
+from distill.config import DistillConfig, decisive
+from distill.grids import AXES, BASE, BLOCKS, DEFAULTS, GAMES
+from distill.results import teacher_records
+
+
+class Run(NamedTuple):
+    """One run of a grid."""
+
+    grid: str
+    labels: dict[str, str]  # value by axis, those of DEFAULTS included
+    cfg: DistillConfig
+
+    @property
+    def cell(self) -> dict[str, str]:
+        """Return the labels without the seed, the axes in alphabetical order."""
+        return {axis: self.labels[axis] for axis in sorted(self.labels) if axis != "seed"}
+
+    @property
+    def id(self) -> str:
+        """Ten letters that depend on all settings but those of place and machine."""
+        return identity(self.cfg)
+
+
+def identity(cfg: DistillConfig) -> str:
+    """Hash what decides a run's result: its settings, the teacher by name."""
+    text = json.dumps(decisive(cli.to_yaml(cfg)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return the zips whose .json names a grade, by game and grade.
+
+    Raises:
+        ValueError: if two of a game have the same grade.
+    """
+    found: dict[tuple[str, str], Path] = {}
+    for name, record in teacher_records(folder).items():
+        if "grade" not in record:
+            continue
+        key, path = (record["env_id"], record["grade"]), folder / f"{name}.json"
+        if key in found:
+            raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
+        found[key] = path.with_suffix(".zip")
+    return found
+
+
+def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
+    """List the runs of a grid, the most wanted first, each once.
+
+    Args:
+        grid: its name in BLOCKS.
+        teachers: zips by game and grade; runs of others are left out.
+    """
+    runs: dict[str, Run] = {}
+    for block in BLOCKS[grid]:
+        axes = {axis: (value,) for axis, value in DEFAULTS.items()} | dict(block)
+        # Seeds turn slowest: what is first done of a block is each of its cells once.
+        names = sorted(axes, key="seed".__ne__)
+        for values in itertools.product(*(axes[name] for name in names)):
+            labels = dict(zip(names, values, strict=True))
+            path = teachers.get((GAMES[labels["game"]], labels["teacher"]))
+            if path is not None:
+                run = Run(grid, labels, make_config(labels, path))
+                runs.setdefault(run.id, run)
+    return list(runs.values())
+
+
+def make_config(labels: Mapping[str, str], teacher: Path) -> DistillConfig:
+    """Return the settings that a run's labels stand for."""
+    settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
+    for axis, value in labels.items():
+        settings |= AXES.get(axis, {}).get(value, {})
+    return cli.from_mapping(DistillConfig, settings, origin="grid")
