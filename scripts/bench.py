@@ -19,10 +19,8 @@ Ends with a table of medians and ranges and, as its last line, one JSON object.
 
 import json
 import math
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +36,15 @@ from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.fast_policy import N_STACK
 from distill.labels import label
+from distill.measuring import (
+    Part,
+    describe_part,
+    measure_in_turn,
+    ratios_of,
+    repeated,
+    summarize,
+    table,
+)
 from distill.networks import Student
 from distill.ppo_process import PpoProcess, preset_of
 from distill.progress import Progress
@@ -50,7 +57,6 @@ from distill.training import Hooks, learn, train_student
 from distill.types import WIDTHS
 
 EMULATOR_CHUNK_STEPS = 32  # of each game, between two looks at the clock
-WARM_UP_SECONDS = 0.5
 RATIOS = (
     ("loop", "emulator"),
     ("loop_1", "emulator"),
@@ -59,14 +65,6 @@ RATIOS = (
     ("ppo", "sb3"),
     ("ppo_preset", "sb3"),
 )
-
-
-class Part(NamedTuple):
-    """Something whose speed is measured."""
-
-    unit: str
-    measure: Callable[[float], float]  # works at least so many seconds; returns units a second
-    peak_mib: Callable[[], float] | None = None  # memory of the process, if it has its own
 
 
 class Setting(NamedTuple):
@@ -98,34 +96,6 @@ def make_setting(cfg: BenchConfig) -> Setting:
         env=env_id, n_threads=cfg.n_threads, device=cfg.device, precision=cfg.precision
     )
     return Setting(distill, teacher, device, resolve_precision(cfg.precision, device))
-
-
-def repeated(work: Callable[[], int]) -> Callable[[float], float]:
-    """Make a measurement of a function that returns how many units of work it did."""
-
-    def measure(seconds: float) -> float:
-        n, elapsed, started = 0, 0.0, time.perf_counter()
-        while n == 0 or elapsed < seconds:
-            n += work()
-            elapsed = time.perf_counter() - started
-        return n / elapsed
-
-    return measure
-
-
-def measure_in_turn(
-    parts: Mapping[str, Part], repeats: int, seconds: float, *, progress: Progress
-) -> dict[str, list[float]]:
-    """Warm all parts up, then measure each once a round; returns a rate a round for each."""
-    for name, part in parts.items():
-        part.measure(min(WARM_UP_SECONDS, seconds))
-        progress.update(1, f"({name} is warm)")
-    rates: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(repeats):
-        for name, part in parts.items():
-            rates[name].append(part.measure(seconds))
-            progress.update(1, f"({name}: {rates[name][-1]:,.0f} {part.unit})")
-    return rates
 
 
 def make_games(setting: Setting) -> AtariEnvs:
@@ -242,44 +212,6 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
 }
 
 
-def summarize(numbers: Sequence[float]) -> dict[str, Any]:
-    """Return median and range, and what they are of."""
-    return {
-        "median": statistics.median(numbers),
-        "min": min(numbers),
-        "max": max(numbers),
-        "rounds": list(numbers),
-    }
-
-
-def describe_part(part: Part, rates: Sequence[float]) -> dict[str, Any]:
-    """Return a part's unit and rates, and its peak of memory if it has a process of its own."""
-    peak = {} if part.peak_mib is None else {"peak_mib": part.peak_mib()}
-    return {"unit": part.unit, **summarize(rates), **peak}
-
-
-def ratios_of(rates: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Divide round by round, for each ratio whose two parts were measured."""
-    return {
-        f"{above} / {below}": [a / b for a, b in zip(rates[above], rates[below], strict=True)]
-        for above, below in RATIOS
-        if above in rates and below in rates
-    }
-
-
-def table(record: Mapping[str, Any]) -> str:
-    """Lay the medians and ranges out, a line each."""
-    lines = [f"{'part':<18}{'unit':<11}{'median':>9}   lowest to highest"]
-    for name, row in record["parts"].items():
-        numbers = f"{row['median']:>9,.0f}   {row['min']:,.0f} to {row['max']:,.0f}"
-        peak = f"   (peak {row['peak_mib']:,.0f} MiB)" if "peak_mib" in row else ""
-        lines.append(f"{name:<18}{row['unit']:<11}{numbers}{peak}")
-    for name, row in record["ratios"].items():
-        numbers = f"{row['median']:>9.2f}   {row['min']:.2f} to {row['max']:.2f}"
-        lines.append(f"{name:<18}{'':<11}{numbers}")
-    return "\n".join(lines)
-
-
 def describe(cfg: BenchConfig, setting: Setting) -> dict[str, Any]:
     """Return what was measured, and on what, as plain values."""
     return {
@@ -303,7 +235,7 @@ def main() -> None:
     progress.close()
     record = {
         "parts": {name: describe_part(parts[name], rates[name]) for name in parts},
-        "ratios": {name: summarize(ratios) for name, ratios in ratios_of(rates).items()},
+        "ratios": {name: summarize(found) for name, found in ratios_of(rates, RATIOS).items()},
         **describe(cfg, setting),
     }
     where = f"{record['machine']}; {record['n_threads']} threads, {record['device']}"

@@ -16,7 +16,8 @@ LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
     " progress statistics",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
-    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids plan",
+    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids plan"
+    " measuring",
     "checkpoint labels advantages objective scoring run_state metrics probe tables figures"
     " verdicts",
     "training ppo ladder ppo_callback ppo_process study report",
