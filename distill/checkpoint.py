@@ -15,6 +15,7 @@ from torch import Tensor
 from distill import cli
 from distill.files import write_atomically
 from distill.networks import Student
+from distill.parsing import number
 from distill.tracking import read_run
 from distill.types import parse_widths
 
@@ -181,7 +182,7 @@ def _construct(metadata: dict[str, str], state: dict[str, Tensor], dtype: torch.
     return student
 
 
-_size = cli.number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
+_size = number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
 
 
 def _read(metadata: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:

@@ -7,7 +7,6 @@ Python or from a YAML file, so a setting is valid wherever it came from.
 
 import argparse
 import dataclasses
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import yaml
+
+from distill.parsing import Parse, flag
 
 
 class Settings(Protocol):
@@ -24,7 +25,6 @@ class Settings(Protocol):
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
-Parse = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -50,60 +50,6 @@ def option(
     A positional of `many` is a tuple, of none or more values that each pass `parse`.
     """
     return field(default=default, metadata={"info": FieldInfo(help, parse, positional, many)})
-
-
-def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
-    """Make a parser for a finite number that passes `test`; `allowed` describes it in errors."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ValueError(allowed) from None
-        if (kind is float and not math.isfinite(value)) or not test(value):
-            raise ValueError(allowed)
-        return value
-
-    return parse
-
-
-positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
-nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
-positive = number(float, "a number above 0", lambda x: x > 0)
-nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)
-fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-
-MAX_STEPS = 10**12
-
-
-def steps(text: str) -> int:
-    """Read a number of steps, as `10000000` or `1e7`."""
-    allowed = f"a whole number of steps from 1 to {MAX_STEPS:.0e}, such as 200000 or 2e5"
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(allowed) from None
-    if not 1 <= value <= MAX_STEPS or value != int(value):
-        raise ValueError(allowed)
-    return int(value)
-
-
-def flag(text: str) -> bool:
-    """Read a truth value as Python and YAML write it."""
-    if text.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-def one_of(*names: str) -> Parse:
-    """Make a parser that accepts only these words."""
-
-    def parse(text: str) -> str:
-        if text not in names:
-            raise ValueError("one of " + ", ".join(names))
-        return text
-
-    return parse
 
 
 def info_of(f: "Field[Any]") -> FieldInfo:

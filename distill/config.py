@@ -5,18 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.cli import (
-    check,
-    flag,
-    fraction,
-    nonnegative,
-    nonnegative_int,
-    one_of,
-    option,
-    positive,
-    positive_int,
-    steps,
-)
+from distill.cli import check, option
 from distill.losses import DIVERGENCES
 from distill.options import (
     DEFAULT_ENV,
@@ -30,6 +19,16 @@ from distill.options import (
     schedule,
     seed_option,
     threads_option,
+)
+from distill.parsing import (
+    flag,
+    fraction,
+    nonnegative,
+    nonnegative_int,
+    one_of,
+    positive,
+    positive_int,
+    steps,
 )
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS, Widths, parse_widths

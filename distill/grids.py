@@ -7,8 +7,8 @@ some axes. A value is a name for the settings that it changes from the defaults.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.cli import MAX_STEPS
 from distill.config import DistillConfig
+from distill.parsing import MAX_STEPS
 from distill.types import WIDTHS
 
 Values = Mapping[str, Mapping[str, Any]]

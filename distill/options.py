@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from distill.cli import flag, nonnegative_int, one_of, option, positive_int
+from distill.cli import option
 from distill.device import DEVICES, PRECISIONS
+from distill.parsing import flag, nonnegative_int, one_of, positive_int
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS
 

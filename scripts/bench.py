@@ -46,6 +46,7 @@ from distill.measuring import (
     table,
 )
 from distill.networks import Student
+from distill.parsing import MAX_STEPS
 from distill.ppo_process import PpoProcess, preset_of
 from distill.progress import Progress
 from distill.provenance import provenance
@@ -90,7 +91,7 @@ def make_setting(cfg: BenchConfig) -> Setting:
         n_envs=cfg.n_envs,
         n_threads=cfg.n_threads,
         learning_starts=0,  # the ring is full from the start
-        total_steps=cli.MAX_STEPS,  # so that schedules stay where they start
+        total_steps=MAX_STEPS,  # so that schedules stay where they start
     )
     teacher = TeacherConfig(
         env=env_id, n_threads=cfg.n_threads, device=cfg.device, precision=cfg.precision

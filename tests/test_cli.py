@@ -14,17 +14,23 @@ from distill import cli
 from distill.cli import (
     DivergedError,
     check,
-    flag,
     from_mapping,
-    one_of,
     option,
     parse_settings,
-    positive_int,
     read_yaml,
     replace,
     run_command,
-    steps,
     to_yaml,
+)
+from distill.parsing import (
+    flag,
+    fraction,
+    nonnegative,
+    nonnegative_int,
+    one_of,
+    positive,
+    positive_int,
+    steps,
 )
 from distill.schedules import LinearSchedule
 
@@ -34,11 +40,11 @@ class Config:
     """One setting of every kind."""
 
     total_steps: int | None = option(None, "steps, about 50 % of them", steps, positional=True)
-    seed: int = option(0, "seed", cli.nonnegative_int)
+    seed: int = option(0, "seed", nonnegative_int)
     n_envs: int = option(8, "games", positive_int)
-    max_norm: float = option(0.5, "norm", cli.positive)
-    w_value: float = option(0.5, "weight", cli.nonnegative)
-    gamma: float = option(0.99, "discount", cli.fraction)
+    max_norm: float = option(0.5, "norm", positive)
+    w_value: float = option(0.5, "weight", nonnegative)
+    gamma: float = option(0.99, "discount", fraction)
     color: str = option("red", "a color", one_of("red", "blue"))
     name: str = option("x", "a name", str)
     epsilon: LinearSchedule = option(LinearSchedule(1.0, 0.0), "schedule", LinearSchedule.parse)
@@ -208,7 +214,7 @@ class Many:
     """Numbers, and a flag."""
 
     numbers: tuple[int, ...] = option((), "numbers", positive_int, positional=True, many=True)
-    seed: int = option(0, "seed", cli.nonnegative_int)
+    seed: int = option(0, "seed", nonnegative_int)
 
     def __post_init__(self) -> None:
         check(self)

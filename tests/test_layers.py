@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
-    " progress statistics",
+    " progress statistics parsing",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
     " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids plan"
     " measuring",

@@ -30,6 +30,7 @@ from distill import cli, ladder, ppo
 from distill.checkpoint import NAMES, load_run, save_run, save_student
 from distill.config import TeacherConfig
 from distill.networks import Student
+from distill.parsing import MAX_STEPS
 from distill.tracking import read_run
 from distill.types import WIDTHS
 
@@ -87,7 +88,7 @@ def test_teachers_are_kept_six_times_a_power_of_ten_and_at_the_end(total_steps, 
 
 
 def test_the_ladder_reaches_the_longest_run():
-    assert ladder.ladder(cli.MAX_STEPS)[-2:] == [7 * cli.MAX_STEPS // 10, cli.MAX_STEPS]
+    assert ladder.ladder(MAX_STEPS)[-2:] == [7 * MAX_STEPS // 10, MAX_STEPS]
 
 
 # --- a whole run ---

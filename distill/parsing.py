@@ -1,0 +1,60 @@
+"""From the text of a setting to its value: each parser raises ValueError with what is allowed."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+Parse = Callable[[str], Any]
+MAX_STEPS = 10**12
+
+
+def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
+    """Make a parser for a finite number that passes `test`; `allowed` describes it in errors."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(allowed) from None
+        if (kind is float and not math.isfinite(value)) or not test(value):
+            raise ValueError(allowed)
+        return value
+
+    return parse
+
+
+positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
+nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
+positive = number(float, "a number above 0", lambda x: x > 0)
+nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)
+fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+
+
+def steps(text: str) -> int:
+    """Read a number of steps, as `10000000` or `1e7`."""
+    allowed = f"a whole number of steps from 1 to {MAX_STEPS:.0e}, such as 200000 or 2e5"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if not 1 <= value <= MAX_STEPS or value != int(value):
+        raise ValueError(allowed)
+    return int(value)
+
+
+def flag(text: str) -> bool:
+    """Read a truth value as Python and YAML write it."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+def one_of(*names: str) -> Parse:
+    """Make a parser that accepts only these words."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return text
+
+    return parse
