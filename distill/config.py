@@ -157,19 +157,19 @@ class DistillConfig:
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     clip_range: float = option(0.1, "PPO's clipping range", positive)
-    total_steps: int = option(100_000, "agent steps over all games", steps)
+    total_steps: int = option(50_000, "agent steps over all games", steps)
     n_envs: int = option(16, "games played in parallel", positive_int)
     n_steps: int = option(16, "steps of each game between two rounds of updates", positive_int)
     ring_size: int = option(65_536, "states kept for sampling", positive_int)
     learning_starts: int = option(2_000, "steps before the first update", nonnegative_int)
-    steps_per_update: int = option(16, "agent steps for each update", positive_int)
-    batch_size: int = option(128, "samples in a minibatch", positive_int)
+    steps_per_update: int = option(2, "agent steps for each update", positive_int)
+    batch_size: int = option(16, "samples in a minibatch", positive_int)
     n_candidates: int = option(
         4,
         "draw k times as many samples, keep some with odds by their last known KL; 1: uniform",
         positive_int,
     )
-    learning_rate: LinearSchedule = schedule(1e-3, 0.0, "Adam's step size")
+    learning_rate: LinearSchedule = schedule(2e-3, 0.0, "Adam's step size")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     epsilon: LinearSchedule = schedule(0.1, 0.0, "probability of a random action", 0.5)
     teacher_mix: LinearSchedule = schedule(0.0, 0.0, "probability that the teacher acts")
@@ -179,7 +179,7 @@ class DistillConfig:
     n_threads: int | None = threads_option()
     n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
     eval_greedy: bool = option(True, "score greedy play too, beside sampled actions", flag)
-    eval_steps: int = option(25_000, "steps between two evaluations", steps)
+    eval_steps: int = option(12_500, "steps between two evaluations", steps)
     n_interim_episodes: int = option(10, "whole games for each of those", positive_int)
     log_steps: int = option(2_000, "steps between two rows of metrics", steps)
     checkpoint_steps: int = option(25_000, "steps between two checkpoints", steps)

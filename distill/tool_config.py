@@ -24,7 +24,7 @@ GRIDS = (
     *("encoder", "curiosity"),
 )
 BENCH_PARTS = (
-    *("emulator", "labels", "update"),
+    *("emulator", "labels", "update", "update_128"),
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),
     *("ppo", "ppo_preset", "sb3"),
 )

@@ -3,6 +3,7 @@
     emulator   the games alone, random actions, as many as the loop plays
     labels     a NatureCNN teacher answering raw observations in big batches
     update     the student's updates: gather from a full ring, losses, backward, clip, step
+    update_128 the same in minibatches of 128, eight times the default, as often a sample
     loop       the whole distillation loop, without evaluations and checkpoints
     loop_1     the same with an update sample a step, an eighth of the default: what playing costs
     loop_curious    the loop with --use_curiosity
@@ -149,8 +150,9 @@ def make_labels(setting: Setting) -> Part:
     return Part("samples/s", repeated(answer))
 
 
-def make_update(setting: Setting) -> Part:
+def make_update(setting: Setting, **settings: int) -> Part:
     """Make the part that only learns, as many updates at once as are due after a rollout."""
+    setting = setting._replace(distill=cli.replace(setting.distill, **settings))
     cfg, envs = setting.distill, make_games(setting)
     run = make_run(setting, envs, make_teacher(setting, envs.n_actions))
     envs.close()
@@ -203,6 +205,7 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "emulator": make_emulator,
     "labels": make_labels,
     "update": make_update,
+    "update_128": lambda setting: make_update(setting, batch_size=128, steps_per_update=16),
     "loop": make_loop,
     "loop_1": lambda setting: make_loop(setting, steps_per_update=setting.distill.batch_size),
     "loop_curious": lambda setting: make_loop(setting, use_curiosity=True),
