@@ -1,6 +1,7 @@
 """The figures: from records of results to matplotlib figures, nothing read and nothing written."""
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 from distill.types import ByteArray, FloatArray
 
+LEGEND_LETTERS = 64  # in a line: as wide as a panel
 STUDENTS = {"plain": "student", "curious": "curious student"}
 
 
@@ -38,13 +40,15 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
 def draw_teachers(axes: Axes, points: Sequence[Point], *, prefix: str = "") -> None:
     """Draw the score of one game's teachers while they learn."""
     for run, command in dict.fromkeys((p.run, p.command) for p in points):
-        axes.plot(*curve(points, run, TEACHER_CURVE), label=prefix + settings_of(command))
+        label = textwrap.fill(prefix + settings_of(command), LEGEND_LETTERS)
+        axes.plot(*curve(points, run, TEACHER_CURVE), label=label)
 
 
 def finish(axes: Axes, env_id: str) -> None:
     """Name what is shown; the legend hangs beneath, where it hides no curve."""
     axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
-    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(-0.1, -0.17))
+    # Below the label of the axis, whatever its height: the pad is in letters, not in axes.
+    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=6)
 
 
 def panels(games: Sequence[str], *, height: float = 4.4) -> tuple[Figure, list[tuple[Axes, str]]]:
@@ -56,7 +60,8 @@ def panels(games: Sequence[str], *, height: float = 4.4) -> tuple[Figure, list[t
 
 def draw_curves(points: Sequence[Point]) -> Figure:
     """Draw a panel for each game that a student has played."""
-    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher")))
+    played = list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher"))
+    figure, games = panels(played, height=5.6)
     for axes, env_id in games:
         draw_game(axes, points, env_id)
     return figure
@@ -89,7 +94,8 @@ def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
     """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
-    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
+    games_of_rungs = list(dict.fromkeys(sorted(rung.env_id for rung in rungs)))
+    figure, games = panels(games_of_rungs, height=5.6)
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         draw_teachers(axes, mine)
