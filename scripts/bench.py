@@ -3,9 +3,10 @@
     emulator   the games alone, random actions, as many as the loop plays
     labels     a NatureCNN teacher answering raw observations in big batches
     update     the student's updates: gather from a full ring, losses, backward, clip, step
-    update_128 the same in minibatches of 128, eight times the default, as often a sample
+    update_128 the same in minibatches of 128, as many samples a step
     loop       the whole distillation loop, without evaluations and checkpoints
-    loop_1     the same with an update sample a step, an eighth of the default: what playing costs
+    loop_1     the same with a minibatch of 128 every 128 steps, an eighth as many samples a step:
+               what playing costs
     loop_curious    the loop with --use_curiosity
     loop_uncertain  the loop with --use_uncertainty
     ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py
@@ -207,7 +208,7 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "update": make_update,
     "update_128": lambda setting: make_update(setting, batch_size=128, steps_per_update=16),
     "loop": make_loop,
-    "loop_1": lambda setting: make_loop(setting, steps_per_update=setting.distill.batch_size),
+    "loop_1": lambda setting: make_loop(setting, batch_size=128, steps_per_update=128),
     "loop_curious": lambda setting: make_loop(setting, use_curiosity=True),
     "loop_uncertain": lambda setting: make_loop(setting, use_uncertainty=True),
     "ppo": lambda setting: make_ppo(setting.teacher, stock=False),
