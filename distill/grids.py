@@ -97,9 +97,9 @@ FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
-# Plain students that were trained as long, by the clock, as an arm at a quarter of the budget. One
-# thread, Freeway, minibatches of 128: aux takes 1.63 times as long a step as plain, rnd 1.84, bonus and both 2.3, the
-# last three for the four fifths of a run in which their bonus counts.
+# Plain students that were trained as long, by the clock, as an arm at a quarter of the budget. With
+# minibatches of 128, on one thread and Freeway, aux takes 1.63 times as long a step as plain, rnd
+# 1.84, bonus and both 2.3, the last three for the four fifths of a run in which their bonus counts.
 AS_LONG = {"aux": "1.6 quarters", "rnd": "1.6 quarters"} | dict.fromkeys(
     ("bonus", "both", "both + uncertainty"), "2.2 quarters"
 )
