@@ -38,7 +38,8 @@ TEACHER = f"env{GAME}_20260102-030405_n_iters10000.zip"
 TOTAL_STEPS, LOG_STEPS, CHECKPOINT_STEPS = 1280, 64, 256
 SMALL = {
     "teacher_chkpt": TEACHER, "student": "0.1pct", "total_steps": TOTAL_STEPS, "seed": 1,
-    "n_envs": 4, "n_steps": 16, "ring_size": 768, "learning_starts": 128, "batch_size": 32,
+    "n_envs": 4, "n_steps": 16, "ring_size": 768, "learning_starts": 128,
+    "steps_per_update": 16, "batch_size": 32,
     "n_candidates": 1, "learning_rate": "3e-3:0", "log_steps": LOG_STEPS,
     "checkpoint_steps": CHECKPOINT_STEPS,
     "eval_steps": TOTAL_STEPS // 2, "n_interim_episodes": 1, "n_eval_episodes": 1, "n_threads": 1,

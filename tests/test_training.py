@@ -502,7 +502,7 @@ def test_a_run_resumed_between_games_ends_as_one_that_never_stopped(what):
 
 
 def test_a_resumed_run_keeps_counting_schedules_and_periods():
-    cfg = settings(total_steps=320, log_steps=64)
+    cfg = settings(total_steps=320, log_steps=64, learning_rate=LinearSchedule(1e-3, 0.0))
     _, resumed = interrupted(cfg, after=9)
     tape, tracker = [], FakeTracker()
     train(resumed, tracker=tracker, hooks=fake_hooks(tape))
