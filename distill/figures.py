@@ -51,7 +51,7 @@ def finish(axes: Axes, env_id: str) -> None:
     axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=6)
 
 
-def panels(games: Sequence[str], *, height: float = 4.4) -> tuple[Figure, list[tuple[Axes, str]]]:
+def panels(games: Sequence[str], *, height: float = 5.6) -> tuple[Figure, list[tuple[Axes, str]]]:
     """Make a figure with a panel a game."""
     figure = Figure(figsize=(5.5 * len(games), height), layout="constrained")
     axes = figure.subplots(1, len(games), squeeze=False)[0]
@@ -60,8 +60,7 @@ def panels(games: Sequence[str], *, height: float = 4.4) -> tuple[Figure, list[t
 
 def draw_curves(points: Sequence[Point]) -> Figure:
     """Draw a panel for each game that a student has played."""
-    played = list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher"))
-    figure, games = panels(played, height=5.6)
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher")))
     for axes, env_id in games:
         draw_game(axes, points, env_id)
     return figure
@@ -94,8 +93,7 @@ def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
     """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
-    games_of_rungs = list(dict.fromkeys(sorted(rung.env_id for rung in rungs)))
-    figure, games = panels(games_of_rungs, height=5.6)
+    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         draw_teachers(axes, mine)

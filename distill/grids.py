@@ -97,12 +97,16 @@ FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
-# Plain students that were trained as long, by the clock, as an arm at a quarter of the budget. With
+# The budget at which plain students train as long, by the clock, as an arm at a budget. With
 # minibatches of 128, on one thread and Freeway, aux takes 1.63 times as long a step as plain, rnd
 # 1.84, bonus and both 2.3, the last three for the four fifths of a run in which their bonus counts.
-AS_LONG = {"aux": "1.6 quarters", "rnd": "1.6 quarters"} | dict.fromkeys(
-    ("bonus", "both", "both + uncertainty"), "2.2 quarters"
-)
+AS_LONG = {
+    ("quarter", "aux"): "1.6 quarters",
+    ("quarter", "rnd"): "1.6 quarters",
+    ("quarter", "bonus"): "2.2 quarters",
+    ("quarter", "both"): "2.2 quarters",
+    ("quarter", "both + uncertainty"): "2.2 quarters",
+}
 
 BLOCKS: Mapping[str, Sequence[Block]] = {
     "students": (

@@ -94,7 +94,7 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
     if arm == BASELINE:
         return [*found, *[""] * (len(COLUMNS) - 2)]
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
-    longer = AS_LONG.get(arm, "") if budget == "quarter" else ""
+    longer = AS_LONG.get((budget, arm), "")  # no budget's name where none is planned
     as_long = scores_of(cells, teacher=teacher, budget=longer, arm=BASELINE)
     return [*found, _better(mine, plain), *_difference(mine, plain), *_difference(mine, as_long)]
 
