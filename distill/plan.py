@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from distill import cli
 from distill.config import DistillConfig, decisive
-from distill.grids import AXES, BASE, BLOCKS, DEFAULTS, GAMES
+from distill.grids import ARM_GAMES, AXES, BASE, BLOCKS, DEFAULTS, GAMES, LEVEL_GRIDS
 from distill.results import teacher_records
 
 
@@ -70,14 +70,16 @@ def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
             labels = dict(zip(names, values, strict=True))
             path = teachers.get((GAMES[labels["game"]], labels["teacher"]))
             if path is not None:
-                run = Run(grid, labels, make_config(labels, path))
+                run = Run(grid, labels, make_config(grid, labels, path))
                 runs.setdefault(run.id, run)
     return list(runs.values())
 
 
-def make_config(labels: Mapping[str, str], teacher: Path) -> DistillConfig:
-    """Return the settings that a run's labels stand for."""
+def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillConfig:
+    """Return the settings that a run's labels stand for in a grid."""
     settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
+    if grid not in LEVEL_GRIDS:
+        settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
         settings |= AXES.get(axis, {}).get(value, {})
     return cli.from_mapping(DistillConfig, settings, origin="grid")

@@ -120,13 +120,14 @@ def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
 
 def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[Cell]], str]) -> str:
     """Write what a page says of a grid: its table, or how to run it."""
-    n_done = sum(len(cell.outcomes) for cell in cells)
+    done = [outcome for cell in cells for outcome in cell.outcomes]
     n_planned = sum(cell.n_planned for cell in cells)
     command = f"`python scripts/compare.py --grid {grid}`"
-    if n_done == 0:
+    if not done:
         return f"Not run yet: {command}."
-    table = lay_out(cells)
-    return f"{table}\n\n{n_done} of {n_planned} runs of {command} are done."
+    (n_games,) = {outcome.games for outcome in done}
+    state = f"{len(done)} of {n_planned} runs of {command} are done"
+    return f"{lay_out(cells)}\n\n{state}, scored over {n_games} games each."
 
 
 def probe_section(rows: Sequence[Probe]) -> str:

@@ -77,6 +77,12 @@ def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():
     assert all(run.cfg.curiosity == "aux" for run in runs if run.cfg.use_icm)
 
 
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
+    games = 100 if grid in ("students", "budgets") else 50
+    assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
+
+
 def test_seeds_turn_slowest():
     seeds = [run.labels["seed"] for run in plan("curiosity", GOOD)[:40]]
     assert seeds == sorted(seeds)

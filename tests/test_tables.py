@@ -104,7 +104,10 @@ def test_a_section_says_how_much_of_the_grid_is_done():
     )
     cells = cells_of("sampling", [outcome(run) for run in runs[:4]])
     last = tables.grid_section("sampling", cells, tables.grid_table).splitlines()[-1]
-    assert last == "4 of 18 runs of `python scripts/compare.py --grid sampling` are done."
+    assert last == (
+        "4 of 18 runs of `python scripts/compare.py --grid sampling` are done,"
+        " scored over 100 games each."
+    )
 
 
 def test_a_section_replaces_what_is_between_its_marks_and_nothing_else():
