@@ -31,9 +31,9 @@ class Learner:
             lr: Adam's step size.
         """
         assert terms.keys() == weights.keys(), (terms.keys(), weights.keys())
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        factors = [term.new_tensor(weights[name]) for name, term in terms.items()]
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(list(terms.values()), factors)
         for group in self._groups:
             nn.utils.clip_grad_norm_(group, self._max_grad_norm)
         self.optimizer.param_groups[0]["lr"] = lr

@@ -35,11 +35,11 @@ def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
 def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
     """Return the metrics of one minibatch by tag."""
     metrics: dict[str, Tensor | float] = {f"loss/{k}": v.detach() for k, v in out.terms.items()}
-    if batch is None or out.logits is None:
+    if batch is None or out.logits is None or out.kl is None:
         return metrics
     teacher, student = batch.teacher_logits, out.logits
     metrics |= {
-        "distill/kl": losses.divergence("kl", teacher, student).mean(),
+        "distill/kl": out.kl.mean(),
         "distill/agreement": (teacher.argmax(1) == student.argmax(1)).float().mean(),
         "distill/teacher_entropy": losses.entropy(teacher).mean(),
         "distill/student_entropy": losses.entropy(student).mean(),

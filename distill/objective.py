@@ -11,6 +11,7 @@ zero is not computed. Plain distillation is `distill` alone; PPO from scratch at
 is w_distill 0 and c_ext 1: same code, same network.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,9 +30,11 @@ class Losses(NamedTuple):
     """What one minibatch costs."""
 
     terms: dict[str, Tensor]  # scalar losses by name; the names are the weights'
-    divergence: Tensor | None  # (B,) of the ring's samples, for sampling by it
-    logits: Tensor | None  # (B, A) the student's answers to them
-    icm: ICMOutput | None
+    # (B,) KL(teacher || student) of the ring's samples, whatever is trained: labels brought it to
+    # the ring, and scales must not mix there. No graph.
+    kl: Tensor | None = None
+    logits: Tensor | None = None  # (B, A) the student's answers to them
+    icm: ICMOutput | None = None
 
 
 def compute_losses(
@@ -49,55 +52,69 @@ def compute_losses(
 
     What trains a network that is not there, `icm` or `rnd`, is left out.
 
-    The encoder sees states and successors in one pass; which gradients reach it from the ICM is
+    The encoder sees all states and successors in one pass; which gradients reach it from the ICM is
     decided in `ICM.forward` alone.
     """
-    out = Losses({}, None, None, None)
+    features = _encode(student, batch, policy_batch)
+    out = Losses({})
     if batch is not None:
-        out = _ring_losses(student, icm, batch, cfg, names, icm_gradient)
+        out = _ring_losses(student, icm, batch, features, cfg, names, icm_gradient)
         if rnd is not None and "rnd" in names:
-            out = out._replace(terms=out.terms | {"rnd": rnd.loss(batch.obs)})
-    if policy_batch is None:
-        return out
-    policy_terms = _policy_terms(student, policy_batch, cfg, names)
-    return out._replace(terms=out.terms | policy_terms)
+            out.terms["rnd"] = rnd.loss(batch.obs)
+    if policy_batch is not None:
+        out.terms.update(_policy_terms(student, policy_batch, features["policy"], cfg, names))
+    return out
+
+
+def _encode(
+    student: Student, batch: Batch | None, policy_batch: PolicyBatch | None
+) -> dict[str, Tensor]:
+    """Encode what there is of a ring's states, their successors and the policy's states."""
+    obs: dict[str, Tensor] = {}
+    if batch is not None:
+        obs["state"] = batch.obs
+        if batch.next_obs is not None:
+            obs["successor"] = batch.next_obs
+    if policy_batch is not None:
+        obs["policy"] = policy_batch.obs
+    parts = list(obs.values())
+    features = student.encoder(torch.cat(parts) if len(parts) > 1 else parts[0])
+    return dict(zip(obs, features.split([len(part) for part in parts]), strict=True))
 
 
 def _ring_losses(
     student: Student,
     icm: ICM | None,
     batch: Batch,
+    features: Mapping[str, Tensor],
     cfg: DistillConfig,
     names: frozenset[str],
     icm_gradient: str,
 ) -> Losses:
     terms: dict[str, Tensor] = {}
-    divergence = output = None
-    phi, next_phi = _encode(student, batch)  # (B, F) each
-    logits = student.action_net(phi)
+    output = None
+    logits = student.action_net(features["state"])
+    kl = losses.divergence("kl", batch.teacher_logits, logits)
     if "distill" in names:
-        divergence = losses.divergence(
-            cfg.loss,
-            batch.teacher_logits,
-            logits,
-            temperature=cfg.temperature,
-            match_temperature=cfg.match_temperature,
+        divergence = (
+            kl if (cfg.loss, cfg.temperature) == ("kl", 1) else _divergence(cfg, batch, logits)
         )
         terms["distill"] = (_distill_weights(cfg, batch) * divergence).mean()
     if icm is not None and "icm" in names:
-        assert batch.next_obs is not None
-        output = icm(phi, next_phi, batch.action, icm_gradient)
+        output = icm(features["state"], features["successor"], batch.action, icm_gradient)
         beta = cfg.icm_beta
         terms["icm"] = ((1 - beta) * output.inverse_loss + beta * output.forward_loss).mean()
-    return Losses(terms, divergence, logits, output)
+    return Losses(terms, kl.detach(), logits, output)
 
 
-def _encode(student: Student, batch: Batch) -> tuple[Tensor, Tensor]:
-    if batch.next_obs is None:
-        phi = student.encoder(batch.obs)
-        return phi, phi
-    phi, next_phi = student.encoder(torch.cat((batch.obs, batch.next_obs))).chunk(2)
-    return phi, next_phi
+def _divergence(cfg: DistillConfig, batch: Batch, logits: Tensor) -> Tensor:
+    return losses.divergence(
+        cfg.loss,
+        batch.teacher_logits,
+        logits,
+        temperature=cfg.temperature,
+        match_temperature=cfg.match_temperature,
+    )
 
 
 def _distill_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
@@ -107,9 +124,8 @@ def _distill_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
 
 
 def _policy_terms(
-    student: Student, batch: PolicyBatch, cfg: DistillConfig, names: frozenset[str]
+    student: Student, batch: PolicyBatch, phi: Tensor, cfg: DistillConfig, names: frozenset[str]
 ) -> dict[str, Tensor]:
-    phi = student.encoder(batch.obs)
     logits = student.action_net(phi)
     terms: dict[str, Tensor] = {}
     if "policy" in names:

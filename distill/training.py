@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from distill import losses
 from distill.acting import Actor
 from distill.advantages import NewestRollout
 from distill.initialization import N_STATES, standardize
@@ -115,10 +114,8 @@ def learn(
                 norms = run.learner.gradient_norms(out.terms)
                 metrics |= {f"grad_norm/{name}": norm for name, norm in norms.items()}
         run.learner.step(out.terms, {name: weights[name] for name in out.terms}, lr)
-        if cfg.n_candidates > 1 and batch is not None and out.logits is not None:
-            # The KL whatever loss is trained: the labels brought it, and scales must not mix.
-            kl = losses.divergence("kl", batch.teacher_logits, out.logits.detach())
-            run.ring.divergence[batch.place] = kl.cpu().numpy()
+        if cfg.n_candidates > 1 and batch is not None and out.kl is not None:
+            run.ring.divergence[batch.place] = out.kl.cpu().numpy()
         rows.append({name: term.detach() for name, term in out.terms.items()})
     check_finite(rows, run.n_steps_done)
     return metrics

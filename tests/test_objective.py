@@ -287,14 +287,24 @@ def test_batches_twice_have_the_same_terms_and_gradients():
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_the_answers_and_the_divergence_are_those_of_the_rings_samples():
+@pytest.mark.parametrize("loss", ["kl", "reverse_kl"])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_answers_and_the_kl_are_those_of_the_rings_samples_whatever_is_trained(
+    loss, temperature
+):
     student, icm = make_networks()
     batch = make_batches()[0]
-    out = compute(student, icm, DistillConfig(loss="reverse_kl", temperature=2.0))
+    out = compute(student, icm, DistillConfig(loss=loss, temperature=temperature))
     logits = student.logits(batch.obs)
     torch.testing.assert_close(out.logits, logits, rtol=1e-4, atol=1e-5)
-    q, p = logits.softmax(1), (batch.teacher_logits / 2).softmax(1)
-    torch.testing.assert_close(out.divergence, (q * (q / p).log()).sum(1), rtol=1e-3, atol=1e-5)
+    p, q = batch.teacher_logits.softmax(1), logits.softmax(1)
+    assert out.kl is not None
+    torch.testing.assert_close(out.kl, (p * (p / q).log()).sum(1), rtol=1e-3, atol=1e-5)
+    assert not out.kl.requires_grad
+    tau = (batch.teacher_logits / temperature).softmax(1)
+    a, b = (tau, q) if loss == "kl" else (q, tau)
+    trained = (a * (a / b).log()).sum(1).mean()
+    torch.testing.assert_close(out.terms["distill"], trained, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("hinton", [False, True], ids=["rusu", "hinton"])
@@ -319,9 +329,9 @@ def test_uncertainty_weighs_each_samples_divergence_with_mean_1(target):
     cfg = DistillConfig(use_uncertainty=True, uncertainty_target=target)
     batches = (batch._replace(uncertainty=doubt), policy_batch)
     out = compute(student, icm, cfg, names=frozenset({"distill"}), batches=batches)
-    assert out.divergence is not None
+    assert out.kl is not None
     share = torch.tensor([6.0, 3.0, 2.0, 6.0, 3.0, 2.0]) / 22  # sums to 1
-    expected = (share * out.divergence).sum()
+    expected = (share * out.kl).sum()
     torch.testing.assert_close(out.terms["distill"], expected, rtol=1e-5, atol=0)
 
 
@@ -406,6 +416,17 @@ def test_no_policy_minibatch_means_no_policy_terms():
     assert out.terms.keys() == {"distill", "icm"}
 
 
+@pytest.mark.parametrize("names", [ALL, POLICY_TERMS, frozenset({"distill"})], ids=len)
+def test_all_that_is_encoded_goes_through_the_encoder_at_once(names):
+    student, icm = make_networks()
+    sizes = []
+    student.encoder.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    batch, policy_batch = make_batches()
+    assert batch.next_obs is not None
+    compute(student, icm, DistillConfig(use_curiosity=True), names=names)
+    assert sizes == [len(batch.obs) + len(batch.next_obs) + len(policy_batch.obs)]
+
+
 def test_no_ring_minibatch_means_policy_terms_alone():
     """PPO from scratch never draws from the ring."""
     student, _ = make_networks()
@@ -420,7 +441,7 @@ def test_no_ring_minibatch_means_policy_terms_alone():
         icm_gradient=cfg.encoder_gradient(0.0),
     )
     assert out.terms.keys() == POLICY_TERMS
-    assert out.divergence is None
+    assert out.kl is None
 
 
 def test_a_minibatch_without_successors_gives_the_same_distillation_term():
