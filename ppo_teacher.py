@@ -6,6 +6,8 @@ life is one step of the learner (SB3 hides it), Adam is fused, layers start stan
 states, the critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset:
 `--n_envs 8 --n_epochs 4 --learning_rate 2.5e-4:0 --w_entropy 0.01 --repeat_probability 0
 --no-data_init`.
+
+`python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with.
 """
 
 from datetime import datetime
@@ -21,7 +23,7 @@ from distill.floors import first_score_note
 from distill.ppo import build, check_networks, go_on, learn, restore
 from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
-from distill.tracking import Tracker, create_run, time_stamp
+from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
 
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow
@@ -61,8 +63,27 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
-    saved, record, state = reopen(cfg, cfg.resume)
+    saved, record, state = reopen(cli.replace(cfg, total_steps=None), cfg.resume)
+    if cfg.total_steps is not None:
+        saved = lengthen(saved, cfg.total_steps, cfg.resume, state["steps"])
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
+
+
+def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path, done: int) -> TeacherConfig:
+    """Give a run more steps; its schedules stretch over all of them, so that rates rise once more.
+
+    Raises:
+        ValueError: if there would be fewer.
+    """
+    assert saved.total_steps is not None
+    if total_steps < saved.total_steps:
+        raise ValueError(
+            f"total_steps must be at least the {saved.total_steps:,} of --resume {run_dir}, got"
+            f" {total_steps:,}"
+        )
+    if total_steps > saved.total_steps:
+        lengthen_run(run_dir, total_steps, done)
+    return cli.replace(saved, total_steps=total_steps)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from distill.ladder import keep_teacher, ladder
 from distill.ppo import learn_only_values, training_state
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.results import without_places
+from distill.results import command_of
 from distill.schedules import Every, LinearSchedule
 from distill.tracking import TAGS, Tracker, read_run
 
@@ -60,8 +60,7 @@ class TeacherCallback(BaseCallback):
         self._cfg, self._run_dir, self._started = cfg, run_dir, started
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
-        words = without_places(list(map(str, read_run(run_dir)["argv"])))
-        command = " ".join(["python ppo_teacher.py", *words])
+        command = f"python ppo_teacher.py {command_of(read_run(run_dir), run_dir)}"
         self._origin = {"run": run_dir.name, "command": command} | provenance()
 
     def _init_callback(self) -> None:

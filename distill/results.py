@@ -46,7 +46,7 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
         "seed": int(settings["seed"]),
         "commit": str(record["commit"]),
         "machine": record["machine"],
-        "command": " ".join(without_places(list(map(str, record["argv"])))),
+        "command": command_of(record, run_dir),
     }
 
 
@@ -73,6 +73,21 @@ def read_metrics(run_dir: Path) -> list[dict[str, str]]:
 def values_of(run_dir: Path, tag: str) -> list[float]:
     """Return all that a run logged under a tag."""
     return [float(row["value"]) for row in read_metrics(run_dir) if row["tag"] == tag]
+
+
+def command_of(record: dict[str, Any], run_dir: Path) -> str:
+    """Return the words that a run was started with, and those that lengthened it.
+
+    Args:
+        record: its config.yaml.
+        run_dir: its folder.
+    """
+    begun = " ".join(without_places(list(map(str, record["argv"]))))
+    later = [
+        f"then {change['total_steps']} --resume {run_dir.name}"
+        for change in record.get("lengthened", [])
+    ]
+    return ", ".join([begun, *later])
 
 
 def without_places(argv: list[str]) -> list[str]:

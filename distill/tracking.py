@@ -114,6 +114,15 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     return record
 
 
+def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
+    """Write into a run's config.yaml that from `at_step` on it goes to another total."""
+    record = read_run(run_dir)
+    record["settings"]["total_steps"] = total_steps
+    change = {"at_step": at_step, "total_steps": total_steps, **provenance()}
+    record["lengthened"] = [*record.get("lengthened", []), change]
+    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+
+
 def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
     """Return what `create_run` wrote; `flag` is what named the folder.
 
