@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.results import TEACHER_CURVE, Point, Rung
+from distill.results import TEACHER_CURVE, THEN, Point, Rung
 from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 from distill.types import ByteArray, FloatArray
@@ -83,10 +83,12 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
 
 
 def settings_of(command: str) -> str:
-    """Return a teacher's settings without its game and how long it trains."""
-    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", command)
+    """Return a teacher's settings without its game and how long it trains, unless lengthened."""
+    begun, *later = command.split(THEN)
+    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", begun)
     kept = [f"{name} {value}".strip() for name, value in found if name != "env"]
-    return ", ".join(kept) or "defaults"
+    lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
+    return ", ".join([*(kept or ["defaults"]), *lengthened])
 
 
 def draw_ladder(

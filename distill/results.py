@@ -12,6 +12,7 @@ from distill.files import write_text
 from distill.tracking import CSV_COLUMNS, read_run
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
+THEN = ", then "  # before what lengthened a run, in its command
 TAGS = (TEACHER_CURVE, "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 
 
@@ -84,10 +85,10 @@ def command_of(record: dict[str, Any], run_dir: Path) -> str:
     """
     begun = " ".join(without_places(list(map(str, record["argv"]))))
     later = [
-        f"then {change['total_steps']} --resume {run_dir.name}"
+        f"{change['total_steps']} --resume {run_dir.name}"
         for change in record.get("lengthened", [])
     ]
-    return ", ".join([begun, *later])
+    return THEN.join([begun, *later])
 
 
 def without_places(argv: list[str]) -> list[str]:

@@ -116,6 +116,10 @@ def test_curves_of_teachers_are_named_after_their_settings():
     command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
     assert figures.settings_of(command) == "seed 0, n_envs 16"
     assert figures.settings_of("1e7") == "defaults"
+    longer = f"{command}, then 5000000 --resume NAME, then 7000000 --resume NAME"
+    assert figures.settings_of(longer) == (
+        "seed 0, n_envs 16, then to 5,000,000 steps, then to 7,000,000 steps"
+    )
 
 
 @pytest.mark.parametrize("flags", [[], ["--curves"]])
