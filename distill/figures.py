@@ -1,5 +1,6 @@
 """The figures: from records of results to matplotlib figures, nothing read and nothing written."""
 
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.results import TEACHER_CURVE, THEN, Point, Rung
+from distill.results import TEACHER_CURVE, THEN, Point, Rung, small_network_of
 from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 from distill.types import ByteArray, FloatArray
@@ -60,9 +61,29 @@ def panels(games: Sequence[str], *, height: float = 5.6) -> tuple[Figure, list[t
 
 def draw_curves(points: Sequence[Point]) -> Figure:
     """Draw a panel for each game that a student has played."""
-    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind != "teacher")))
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind in STUDENTS)))
     for axes, env_id in games:
         draw_game(axes, points, env_id)
+    return figure
+
+
+def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw how PPO learns in networks of a student's size, a panel a game.
+
+    Args:
+        points: of all runs; others than these are left out.
+        levels: by game, what they are held against: scores by name, drawn as lines.
+    """
+    small = [p for p in points if small_network_of(p.kind)]
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
+    for axes, env_id in games:
+        mine = [p for p in small if p.env_id == env_id]
+        for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
+            axes.plot(*curve(mine, run, TEACHER_CURVE), label=kind)
+        styles = itertools.cycle(("--", ":", "-."))
+        for (name, score), style in zip(levels.get(env_id, {}).items(), styles, strict=False):
+            axes.axhline(score, linestyle=style, color="gray", label=name)
+        finish(axes, env_id)
     return figure
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
@@ -12,6 +12,7 @@ from distill.files import write_text
 from distill.tracking import CSV_COLUMNS, read_run
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
+TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
 THEN = ", then "  # before what lengthened a run, in its command
 TAGS = (TEACHER_CURVE, "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 
@@ -20,7 +21,7 @@ class Point(NamedTuple):
     """One value of one run's curve, with where it came from."""
 
     run: str
-    kind: str  # teacher, plain or curious
+    kind: str  # as `kind_of` calls it
     env_id: str
     seed: int
     commit: str
@@ -39,16 +40,35 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
     """
     record = read_run(run_dir, flag="--collect")
     settings = record["settings"]
-    kind = "teacher" if "student" not in settings else "plain"
     return {
         "run": run_dir.name,
-        "kind": "curious" if settings.get("use_curiosity") else kind,
+        "kind": kind_of(settings),
         "env_id": settings["env"],
         "seed": int(settings["seed"]),
         "commit": str(record["commit"]),
         "machine": record["machine"],
         "command": command_of(record, run_dir),
     }
+
+
+def kind_of(settings: Mapping[str, Any]) -> str:
+    """Name what was trained: `plain` and `curious` students, a `teacher`, or PPO of another size.
+
+    The latter is called after its network, and after what it began with and stayed near, if
+    anything: `PPO net3`, `PPO net3 from a student, kickstarted`.
+    """
+    if "student" in settings:
+        return "curious" if settings.get("use_curiosity") else "plain"
+    network = settings.get("network", TEACHER_NETWORK)
+    origin = " from a student" if settings.get("init_from") else ""
+    near = ", kickstarted" if settings.get("kickstart") else ""
+    is_teacher = network == TEACHER_NETWORK and not origin
+    return "teacher" if is_teacher else f"{SMALL_PPO}{network}{origin}{near}"
+
+
+def small_network_of(kind: str) -> str | None:
+    """Return the network that a kind's name says PPO trained; None if it is not of that sort."""
+    return kind.split()[1].rstrip(",") if kind.startswith(SMALL_PPO) else None
 
 
 def read_curve(run_dir: Path) -> list[Point]:

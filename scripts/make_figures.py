@@ -10,7 +10,7 @@ from their monitor files: score of the games that ended within 50,000 steps befo
 
 import argparse
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from distill import cli, figures
 from distill.files import write_atomically, write_text
+from distill.grids import DEFAULTS, GAMES
 from distill.plan import teachers_by_grade
 from distill.probe import Probe
 from distill.provenance import ROOT
@@ -32,6 +33,7 @@ from distill.results import (
     read_rows,
     read_rungs,
     read_zoo,
+    small_network_of,
 )
 from distill.tables import (
     Cell,
@@ -64,8 +66,10 @@ def read_grids() -> dict[str, list[Cell]]:
 def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw every figure there is something to draw in, with its file's name."""
     points = read_rows(CURVES, Point)
-    if any(point.kind != "teacher" for point in points):
+    if any(point.kind in figures.STUDENTS for point in points):
         yield "curves", figures.draw_curves(points)
+    if networks := {name for point in points if (name := small_network_of(point.kind))}:
+        yield "small", figures.draw_small(points, levels_of(grids["students"], networks))
     yield "ladder", figures.draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
     whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
     shares = {
@@ -83,6 +87,27 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         compared = {title: found for title, found in groups.items() if len(found) > 1}
         if compared:
             yield name, figures.draw_estimates(compared, x_label=x_label)
+
+
+def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:
+    """Return what PPO at a student's size is held against, by game: teachers, students, the floor.
+
+    Args:
+        cells: of the grid of students.
+        networks: names of the students that count, at the usual budget.
+    """
+    levels: dict[str, dict[str, float]] = {}
+    for rung in read_rungs(TEACHERS):
+        mine = levels.setdefault(rung.env_id, {})
+        mine[f"teacher, {rung.steps:,} steps"] = rung.mean
+        mine["floor"] = max(rung.random, rung.constant)
+    for cell in cells:
+        student, game = cell.labels["student"], GAMES[cell.labels["game"]]
+        usual = cell.labels["budget"] == DEFAULTS["budget"]
+        if cell.outcomes and usual and student in networks:
+            mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
+            levels[game][f"{student}, distilled"] = mean
+    return levels
 
 
 def parameters_of(cell: Cell) -> float:

@@ -41,6 +41,32 @@ def test_a_panel_names_teachers_by_their_settings_and_students_by_their_kind(tmp
     assert [line.get_label() for line in axes.lines] == ["PPO: network net3", "student"]
 
 
+def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
+    runs = [make_run(tmp_path, name, "teacher", {10: 5.0, 20: 7.0}) for name in "ab"]
+    collect([*runs, make_run(tmp_path, "c", "plain", {10: 1.0})], tmp_path / "curves.csv")
+    kinds = {"a": "PPO net3", "b": "teacher", "c": "plain"}
+    points = [p._replace(kind=kinds[p.run]) for p in read_rows(tmp_path / "curves.csv", Point)]
+    game = points[0].env_id
+    (axes,) = figures.draw_small(points, {game: {"floor": 2.0}, "other": {"floor": 3.0}}).axes
+    learned, floor = axes.lines
+    assert (learned.get_label(), floor.get_label()) == ("PPO net3", "floor")
+    assert np.asarray(learned.get_xydata()).tolist() == [[10, 5.0], [20, 7.0]]
+    assert set(np.asarray(floor.get_ydata())) == {2.0}
+
+
+def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():
+    cells = make_figures.read_grids()["students"]
+    levels = make_figures.levels_of(cells, {"net3"})
+    for cell in cells:
+        if cell.outcomes and cell.labels["student"] == "net3":
+            mine = levels[cell.outcomes[0].env_id]
+            mean = np.mean([outcome.student_mean for outcome in cell.outcomes])
+            assert mine["net3, distilled"] == pytest.approx(mean)
+            assert mine["floor"] == pytest.approx(cell.outcomes[0].floor, abs=1e-3)
+    assert any("net3, distilled" in mine for mine in levels.values())
+    assert all("net3, distilled" not in mine for mine in make_figures.levels_of(cells, ()).values())
+
+
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
     run_dir = make_run(tmp_path, "t", "teacher", {20_000: 1.0, 40_000: 3.0})
     collect([run_dir], tmp_path / "curves.csv")

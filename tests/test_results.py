@@ -1,12 +1,15 @@
 """Results: curves and scores collected from runs into CSV files, and read back."""
 
 import json
+from pathlib import Path
 
 import pytest
 from run_folders import make_run
 
-from distill import results
+from distill import cli, results
+from distill.config import DistillConfig, TeacherConfig
 from distill.tracking import Tracker
+from distill.types import WIDTHS, Widths
 
 
 @pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
@@ -17,6 +20,30 @@ def test_collected_curves_are_those_of_the_run(tmp_path, kind):
     points = results.read_rows(tmp_path / "curves.csv", results.Point)
     assert {(p.run, p.kind, p.seed) for p in points} == {("a", kind, 7)}
     assert {p.step: p.value for p in points} == scores
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "network"),
+    [
+        (TeacherConfig(), "teacher", None),
+        (TeacherConfig(network=WIDTHS["net3"]), "PPO net3", "net3"),
+        (TeacherConfig(init_from=Path("s.safetensors")), "PPO nature from a student", "nature"),
+        (
+            TeacherConfig(
+                network=WIDTHS["1pct"], init_from=Path("s.safetensors"), kickstart=Path("t.zip")
+            ),
+            "PPO 1pct from a student, kickstarted",
+            "1pct",
+        ),
+        (TeacherConfig(network=Widths(1, 2, 3, 4)), "PPO 1,2,3,4", "1,2,3,4"),
+        (DistillConfig(), "plain", None),
+        (DistillConfig(use_curiosity=True), "curious", None),
+    ],
+    ids=str,
+)
+def test_runs_are_told_apart_by_what_they_train(settings, kind, network):
+    assert results.kind_of(cli.to_yaml(settings)) == kind
+    assert results.small_network_of(kind) == network
 
 
 def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):
