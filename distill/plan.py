@@ -10,7 +10,7 @@ from typing import NamedTuple
 from distill import cli
 from distill.config import DistillConfig, decisive
 from distill.grids import ARM_GAMES, AXES, BASE, BLOCKS, DEFAULTS, GAMES, LEVEL_GRIDS
-from distill.results import teacher_records
+from distill.rungs import teacher_records
 
 
 class Run(NamedTuple):

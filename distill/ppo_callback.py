@@ -16,10 +16,10 @@ from distill.checkpoint import save_run
 from distill.config import TeacherConfig
 from distill.fast_policy import FastCnnPolicy
 from distill.ladder import keep_teacher, ladder
+from distill.origins import command_of
 from distill.ppo import learn_only_values, training_state
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.results import command_of
 from distill.schedules import Every, LinearSchedule
 from distill.tracking import TAGS, Tracker, read_run
 

@@ -11,9 +11,10 @@ import numpy as np
 from distill import cli
 from distill.config import DistillConfig
 from distill.grids import GAMES
+from distill.outcomes import Outcome
 from distill.plan import Run, identity, plan
 from distill.probe import Probe
-from distill.results import Outcome, scored_teachers
+from distill.rungs import scored_teachers
 from distill.statistics import t_interval
 
 Labels = Mapping[str, str]

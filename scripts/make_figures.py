@@ -20,21 +20,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distill import cli, figures
+from distill.curves import Point, collect, read_zoo
 from distill.files import write_atomically, write_text
 from distill.grids import DEFAULTS, GAMES
+from distill.origins import small_network_of
+from distill.outcomes import Outcome, collect_outcomes
 from distill.plan import teachers_by_grade
 from distill.probe import Probe
 from distill.provenance import ROOT
-from distill.results import (
-    Outcome,
-    Point,
-    collect,
-    collect_outcomes,
-    read_rows,
-    read_rungs,
-    read_zoo,
-    small_network_of,
-)
+from distill.rows import read_rows
+from distill.rungs import read_rungs
 from distill.tables import (
     Cell,
     by_identity,

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill import cli, figures
+from distill import cli
+from distill.augmented_figure import Augmented, draw_augmented
 from distill.device import prepare_process
 from distill.envs import EVALUATION_SEEDS, make_atari
-from distill.figures import Augmented
 from distill.files import write_atomically
 from distill.grids import GAMES
 from distill.plan import teachers_by_grade
 from distill.probe import Probe, judge, signals_and_errors, visit
 from distill.provenance import ROOT, provenance
-from distill.results import write_rows
+from distill.rows import write_rows
 from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher
@@ -109,7 +109,7 @@ def main() -> None:
             print(f"{game:<8} {row.signal:<30} {row.correlation:6.3f} {interval}")
     write_rows(TABLE, Probe._fields, rows)
     mpl.use("agg")
-    write_atomically(FIGURE, functools.partial(figures.draw_augmented(shown).savefig, dpi=80))
+    write_atomically(FIGURE, functools.partial(draw_augmented(shown).savefig, dpi=80))
     print(f"wrote {TABLE} and {FIGURE}")
 
 

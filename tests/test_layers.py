@@ -16,10 +16,10 @@ LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
     " progress statistics parsing",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
-    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart results film grids plan"
-    " measuring",
-    "checkpoint labels advantages objective scoring run_state metrics probe tables figures"
-    " verdicts",
+    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins curves rungs"
+    " film grids plan measuring",
+    "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
+    " figures augmented_figure verdicts",
     "training ppo ladder ppo_callback ppo_process study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}

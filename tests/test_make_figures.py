@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from run_folders import make_run
 
 from distill import figures, tables
-from distill.results import Point, collect, read_rows, read_rungs, read_zoo
+from distill.curves import Point, collect, read_zoo
+from distill.rows import read_rows
+from distill.rungs import read_rungs
 
 
 def test_a_panel_a_game_shows_each_runs_scores(tmp_path):

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from zips import tiny_state, write_zip
 
-from distill import figures, tables
+from distill import tables
+from distill.augmented_figure import Augmented, draw_augmented
 from distill.probe import DEFAULT, ENTROPY, Probe, judge, signals_and_errors, visit
-from distill.results import read_rows
+from distill.rows import read_rows
 from distill.statistics import mean_interval, rank_correlation
 from distill.uncertainty import AUGMENTATIONS, TELLING, Uncertainty
 
@@ -125,8 +126,8 @@ def test_without_graded_teachers_it_says_so(monkeypatch, tmp_path, capsys):
 def test_the_figure_shows_frames_and_answers_before_and_after():
     before, after = np.zeros((84, 84), np.uint8), np.full((84, 84), 9, np.uint8)
     answers = np.array([0.75, 0.25]), np.array([0.5, 0.5])
-    shown = figures.Augmented("blur", before, after, *answers, ("NOOP", "FIRE"))
-    figure = figures.draw_augmented({"Pong": [shown, shown]})
+    shown = Augmented("blur", before, after, *answers, ("NOOP", "FIRE"))
+    figure = draw_augmented({"Pong": [shown, shown]})
     assert isinstance(figure, Figure)
     assert len(figure.axes) == 6
     first, second, bars = figure.axes[:3]

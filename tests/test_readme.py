@@ -11,7 +11,7 @@ import pytest
 from distill import tables
 from distill.config import DistillConfig, EvalConfig, TeacherConfig
 from distill.probe import Probe
-from distill.results import read_rows
+from distill.rows import read_rows
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
 from distill.tracking import TAGS
 

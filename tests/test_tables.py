@@ -11,8 +11,8 @@ from distill import cli, tables
 from distill.config import DistillConfig, decisive
 from distill.figures import draw_shares
 from distill.grids import GAMES
+from distill.outcomes import Outcome
 from distill.plan import Run, plan
-from distill.results import Outcome
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
 SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}

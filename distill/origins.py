@@ -1,0 +1,76 @@
+"""Where a run's numbers come from: what it trained, by which command, at which commit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.config import PLACES
+from distill.tracking import read_run
+
+TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
+THEN = ", then "  # before what lengthened a run, in its command
+
+
+def read_origin(run_dir: Path) -> dict[str, Any]:
+    """Return the fields of a Point that say where a run's numbers come from.
+
+    Raises:
+        FileNotFoundError: if it is not a run.
+    """
+    record = read_run(run_dir, flag="--collect")
+    settings = record["settings"]
+    return {
+        "run": run_dir.name,
+        "kind": kind_of(settings),
+        "env_id": settings["env"],
+        "seed": int(settings["seed"]),
+        "commit": str(record["commit"]),
+        "machine": record["machine"],
+        "command": command_of(record, run_dir),
+    }
+
+
+def kind_of(settings: Mapping[str, Any]) -> str:
+    """Name what was trained: `plain` and `curious` students, a `teacher`, or PPO of another size.
+
+    The latter is called after its network, and after what it began with and stayed near, if
+    anything: `PPO net3`, `PPO net3 from a student, kickstarted`.
+    """
+    if "student" in settings:
+        return "curious" if settings.get("use_curiosity") else "plain"
+    network = settings.get("network", TEACHER_NETWORK)
+    origin = " from a student" if settings.get("init_from") else ""
+    near = ", kickstarted" if settings.get("kickstart") else ""
+    is_teacher = network == TEACHER_NETWORK and not origin
+    return "teacher" if is_teacher else f"{SMALL_PPO}{network}{origin}{near}"
+
+
+def small_network_of(kind: str) -> str | None:
+    """Return the network that a kind's name says PPO trained; None if it is not of that sort."""
+    return kind.split()[1].rstrip(",") if kind.startswith(SMALL_PPO) else None
+
+
+def command_of(record: dict[str, Any], run_dir: Path) -> str:
+    """Return the words that a run was started with, and those that lengthened it.
+
+    Args:
+        record: its config.yaml.
+        run_dir: its folder.
+    """
+    begun = " ".join(without_places(list(map(str, record["argv"]))))
+    later = [
+        f"{change['total_steps']} --resume {run_dir.name}"
+        for change in record.get("lengthened", [])
+    ]
+    return THEN.join([begun, *later])
+
+
+def without_places(argv: list[str]) -> list[str]:
+    """Drop from a command line where things lay on one machine, and how many threads it had."""
+    places = [f"--{name}" for name in PLACES]
+    kept = [
+        word
+        for before, word in zip(["", *argv], argv, strict=False)
+        if word not in places and before not in places
+    ]
+    return [Path(word).name if Path(word).is_absolute() else word for word in kept]

@@ -1,0 +1,88 @@
+"""Outcomes: what became of finished distillations, from run folders to one CSV file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from distill.config import decisive
+from distill.curves import values_of
+from distill.origins import read_origin
+from distill.rows import read_rows, write_rows
+
+
+class Outcome(NamedTuple):
+    """What became of one finished distillation."""
+
+    run: str
+    env_id: str
+    teacher: str
+    student: str
+    kind: str  # plain or curious
+    seed: int
+    parameters: int  # of the student's actor
+    floor: float  # the higher of the random and the best constant policy's mean score
+    teacher_mean: float  # this and all scores below: sampled actions, but for greedy_mean
+    student_mean: float
+    student_low: float
+    student_high: float
+    games: int
+    greedy_mean: float | None
+    score_share: float | None  # (student - floor) / (teacher - floor)
+    kl: float
+    agreement: float
+    steps: int
+    updates: int
+    train_seconds: float
+    commit: str
+    machine: str
+    command: str
+    settings: str  # all of them, JSON
+    coverage: float | None = None  # the most that explore/coverage came to
+
+
+def read_outcome(run_dir: Path) -> Outcome | None:
+    """Return a finished distillation as one row; None for any other run."""
+    path = run_dir / "result.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text())
+    origin = read_origin(run_dir)
+    scores = found["student_score"]
+    low, high = scores["sampled"]["ci95"]
+    floors = found["floors"]
+    return Outcome(
+        run=run_dir.name,
+        env_id=found["env_id"],
+        teacher=found["teacher_chkpt"],
+        student=found["student"],
+        kind=origin["kind"],
+        seed=origin["seed"],
+        parameters=found["student_parameters"],
+        floor=round(max(floors[name]["mean"] for name in ("random", "constant")), 3),
+        teacher_mean=round(found["teacher_score"]["sampled"]["mean"], 3),
+        student_mean=round(scores["sampled"]["mean"], 3),
+        student_low=round(low, 3),
+        student_high=round(high, 3),
+        games=scores["sampled"]["n_games"],
+        greedy_mean=round(scores["greedy"]["mean"], 3) if "greedy" in scores else None,
+        score_share=None if found["score_share"] is None else round(found["score_share"], 4),
+        kl=round(found["kl"], 5),
+        agreement=round(found["agreement"], 4),
+        steps=found["steps"],
+        updates=found["updates"],
+        train_seconds=round(found["train_seconds"], 1),
+        commit=found["commit"],
+        machine=found["machine"],
+        command=origin["command"],
+        settings=json.dumps(decisive(found["settings"])),
+        coverage=max(values_of(run_dir, "explore/coverage"), default=None),
+    )
+
+
+def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> None:
+    """Add the outcomes of runs to a CSV file, a row each; a run that is in it is replaced."""
+    rows = {row.run: row for row in read_rows(path, Outcome)}
+    found = [row for run_dir in run_dirs if (row := read_outcome(run_dir)) is not None]
+    rows |= {row.run: row for row in found}
+    write_rows(path, Outcome._fields, list(rows.values()))

@@ -1,0 +1,36 @@
+"""Records of one kind as the rows of a CSV file, and back."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from distill.files import write_text
+
+RowT = TypeVar("RowT")
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write records of one kind as CSV, a column a field; None as nothing."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, kind: Callable[..., RowT]) -> list[RowT]:
+    """Read what `write_rows` wrote as records of this kind; nothing if there is no such file."""
+    if not path.is_file():
+        return []
+    parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
+    with path.open(newline="") as file:
+        return [
+            kind(**{name: parsers[name](text) for name, text in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def _parser(hint: Any) -> Callable[[str], Any]:
+    if get_args(hint) == (float, type(None)):
+        return lambda text: float(text) if text else None
+    return hint

@@ -1,0 +1,40 @@
+"""What the records beside teachers say: all of them, those with a score, and the ladder's rungs."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Rung(NamedTuple):
+    """A teacher of the ladder and its sampled score, beside the floors."""
+
+    env_id: str
+    steps: int
+    mean: float
+    low: float
+    high: float
+    random: float
+    constant: float
+
+
+def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the records of all teachers in a folder, by name and in its order."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("env*.json"))}
+
+
+def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the records of a folder's scored teachers: by name, fewest steps first."""
+    records = teacher_records(folder)
+    scored = {name: record for name, record in records.items() if "evaluation" in record}
+    return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
+
+
+def read_rungs(folder: Path) -> list[Rung]:
+    """Read the scores of all scored teachers in a folder, by steps."""
+    rungs = []
+    for record in scored_teachers(folder).values():
+        sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
+        means = [floors[name]["mean"] for name in ("random", "constant")]
+        score = sampled["mean"], *sampled["ci95"]
+        rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
+    return rungs

@@ -1,0 +1,28 @@
+"""Learning curves collected from runs into a CSV file, and read back."""
+
+import pytest
+from run_folders import make_run
+
+from distill import curves, rows
+
+
+@pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
+def test_collected_curves_are_those_of_the_run(tmp_path, kind):
+    scores = {10: -1.5, 20: 3.25}
+    run_dir = make_run(tmp_path, "a", kind, scores)
+    curves.collect([run_dir], tmp_path / "curves.csv")
+    points = rows.read_rows(tmp_path / "curves.csv", curves.Point)
+    assert {(p.run, p.kind, p.seed) for p in points} == {("a", kind, 7)}
+    assert {p.step: p.value for p in points} == scores
+
+
+def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):
+    path = tmp_path / "curves.csv"
+    first = make_run(tmp_path, "a", "plain", {10: 1.0})
+    second = make_run(tmp_path, "b", "plain", {10: 2.0})
+    curves.collect([first, second], path)
+    curves.collect([first], path)
+    assert sorted((p.run, p.value) for p in rows.read_rows(path, curves.Point)) == [
+        ("a", 1.0),
+        ("b", 2.0),
+    ]

@@ -1,0 +1,44 @@
+"""What a run is called after, and the command it is known by."""
+
+from pathlib import Path
+
+import pytest
+
+from distill import cli, origins
+from distill.config import DistillConfig, TeacherConfig
+from distill.types import WIDTHS, Widths
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "network"),
+    [
+        (TeacherConfig(), "teacher", None),
+        (TeacherConfig(network=WIDTHS["net3"]), "PPO net3", "net3"),
+        (TeacherConfig(init_from=Path("s.safetensors")), "PPO nature from a student", "nature"),
+        (
+            TeacherConfig(
+                network=WIDTHS["1pct"], init_from=Path("s.safetensors"), kickstart=Path("t.zip")
+            ),
+            "PPO 1pct from a student, kickstarted",
+            "1pct",
+        ),
+        (TeacherConfig(network=Widths(1, 2, 3, 4)), "PPO 1,2,3,4", "1,2,3,4"),
+        (DistillConfig(), "plain", None),
+        (DistillConfig(use_curiosity=True), "curious", None),
+    ],
+    ids=str,
+)
+def test_runs_are_told_apart_by_what_they_train(settings, kind, network):
+    assert origins.kind_of(cli.to_yaml(settings)) == kind
+    assert origins.small_network_of(kind) == network
+
+
+def test_commands_are_kept_without_places_of_a_machine():
+    argv = ["1e6", "--run_dir", "/x/y", "--teacher_chkpt", "/x/t.zip", "--seed", "3"]
+    kept = origins.without_places(argv)
+    assert kept == ["1e6", "--teacher_chkpt", "t.zip", "--seed", "3"]
+
+
+def test_a_lengthened_runs_command_says_to_what(tmp_path):
+    record = {"argv": ["1e6", "--seed", 3], "lengthened": [{"total_steps": "2000000"}]}
+    assert origins.command_of(record, tmp_path / "a") == "1e6 --seed 3, then 2000000 --resume a"

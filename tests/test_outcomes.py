@@ -1,0 +1,45 @@
+"""Outcomes of finished runs collected into a CSV file, and read back."""
+
+import json
+
+from run_folders import make_run
+
+from distill import outcomes, rows
+from distill.tracking import Tracker
+
+
+def test_outcomes_are_a_row_a_finished_run(tmp_path):
+    runs = [make_run(tmp_path, name, "plain", {10: 1.0}) for name in "ab"]
+    unfinished = make_run(tmp_path, "c", "plain", {10: 1.0})
+    score = {"mean": 2.0, "ci95": [1.5, 2.5], "n_games": 9}
+    result = {
+        "env_id": "G", "teacher_chkpt": "t.zip", "student": "net3", "student_parameters": 12,
+        "score_share": None, "kl": 0.1, "agreement": 0.9, "settings": {"seed": 7, "loss": "kl"},
+        "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
+        "floors": {"random": {"mean": -1.0}, "constant": {"mean": 3.5}},
+        "teacher_score": {"sampled": score}, "student_score": {"sampled": score},
+    }  # fmt: skip
+    for run_dir in runs:
+        (run_dir / "result.json").write_text(json.dumps(result))
+    with Tracker(runs[1], resume_step=10) as tracker:
+        for step, seen in ((20, 40.0), (30, 70.0), (40, 5.0)):  # counted anew by the end
+            tracker.log({"explore/coverage": seen, "time/fps": 1.0}, step)
+    path = tmp_path / "results.csv"
+    outcomes.collect_outcomes([*runs, unfinished], path)
+    outcomes.collect_outcomes(runs[:1], path)
+    found = rows.read_rows(path, outcomes.Outcome)
+    assert [row.run for row in found] == ["a", "b"]
+    assert (found[0].student_low, found[0].games, found[0].floor, found[0].kind) == (
+        1.5,
+        9,
+        3.5,
+        "plain",
+    )
+    assert found[0].score_share is None
+    assert found[0].greedy_mean is None
+    assert (found[0].coverage, found[1].coverage) == (None, 70.0)
+    assert json.loads(found[0].settings) == {"seed": 7, "loss": "kl"}
+
+
+def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):
+    assert rows.read_rows(tmp_path / "no.csv", outcomes.Outcome) == []
