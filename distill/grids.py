@@ -38,7 +38,7 @@ AXES: Mapping[str, Values] = {
         "eighth": {"total_steps": BUDGET // 8},
         "quarter": {"total_steps": BUDGET // 4},
         "1.6 quarters": {"total_steps": 16 * BUDGET // 40},
-        "2.2 quarters": {"total_steps": 22 * BUDGET // 40},
+        "1.8 quarters": {"total_steps": 18 * BUDGET // 40},
         "half": {"total_steps": BUDGET // 2},
         "whole": {"total_steps": BUDGET},
         "double": {"total_steps": 2 * BUDGET},
@@ -102,15 +102,15 @@ FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
-# The budget at which plain students train as long, by the clock, as an arm at a budget. With
-# minibatches of 128, on one thread and Freeway, aux takes 1.63 times as long a step as plain, rnd
-# 1.84, bonus and both 2.3, the last three for the four fifths of a run in which their bonus counts.
+# The budget at which plain students train as long, by the clock, as an arm at a budget. On one
+# thread and Freeway aux takes 1.6 times as long a step as plain, rnd 1.9 to 2.0, bonus and both 2.1
+# to 2.2, the last three for the four fifths of a run in which their bonus counts.
 AS_LONG = {
     ("quarter", "aux"): "1.6 quarters",
-    ("quarter", "rnd"): "1.6 quarters",
-    ("quarter", "bonus"): "2.2 quarters",
-    ("quarter", "both"): "2.2 quarters",
-    ("quarter", "both + uncertainty"): "2.2 quarters",
+    ("quarter", "rnd"): "1.8 quarters",
+    ("quarter", "bonus"): "half",
+    ("quarter", "both"): "half",
+    ("quarter", "both + uncertainty"): "half",
 }
 
 BLOCKS: Mapping[str, Sequence[Block]] = {

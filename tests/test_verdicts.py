@@ -54,7 +54,7 @@ def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_
         ("quarter", "aux"): 0.6,
         ("quarter", "both"): 0.6,
         ("1.6 quarters", "plain"): 0.7,
-        ("2.2 quarters", "plain"): 0.8,
+        ("half", "plain"): 0.8,
     }
     outcomes = [
         outcome(run, share[key])
