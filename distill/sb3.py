@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import gymnasium
 import numpy as np
@@ -126,6 +127,16 @@ def export_zip(policy: FastCnnPolicy, n_actions: int, path: Path) -> None:
     stock.policy.half()
     stock.policy.optimizer = torch.optim.Adam(stock.policy.parameters(), eps=1e-5)
     stock.save(path)
+    _deflate(path)
+
+
+def _deflate(path: Path) -> None:
+    """Compress a zip's members, which SB3 stores as they are; float16 weights lose an eighth."""
+    with ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 class _Spaces(AtariVecEnv):
