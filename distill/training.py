@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from distill.advantages import NewestRollout
 from distill.initialization import N_STATES, standardize
 from distill.labels import label
 from distill.metrics import MetricsLog, check_finite, describe
-from distill.objective import compute_losses
+from distill.objective import Losses, compute_losses
 from distill.run_state import Distillation
 from distill.schedules import Every
 from distill.tracking import Tracker
@@ -98,16 +98,7 @@ def learn(
         run.n_updates += 1
         if batch is None and policy_batch is None:
             continue
-        out = compute_losses(
-            run.student,
-            run.icm,
-            batch,
-            policy_batch,
-            cfg=cfg,
-            names=frozenset(weights),
-            icm_gradient=cfg.encoder_gradient(progress),
-            rnd=run.rnd,
-        )
+        out = losses_of(run, batch, policy_batch, weights, cfg.encoder_gradient(progress))
         if left == 0:
             metrics = describe(out, batch) | ({} if newest is None else run.rewarder.metrics)
             if measure_gradients:
@@ -119,6 +110,26 @@ def learn(
         rows.append({name: term.detach() for name, term in out.terms.items()})
     check_finite(rows, run.n_steps_done)
     return metrics
+
+
+def losses_of(
+    run: Distillation,
+    batch: Batch | None,
+    policy_batch: PolicyBatch | None,
+    names: Iterable[str],
+    icm_gradient: str,
+) -> Losses:
+    """Compute the terms called `names` of a run's networks."""
+    return compute_losses(
+        run.student,
+        run.icm,
+        batch,
+        policy_batch,
+        cfg=run.cfg,
+        names=frozenset(names),
+        icm_gradient=icm_gradient,
+        rnd=run.rnd,
+    )
 
 
 def draw(
@@ -146,14 +157,6 @@ def check_saveable(run: Distillation) -> None:
         return
     rng, curious = copy.deepcopy(run.ring_rng), run.icm is not None
     batch = run.ring.sample(rng, run.cfg.batch_size, pairs=curious)
-    out = compute_losses(
-        run.student,
-        run.icm,
-        batch,
-        None,
-        cfg=run.cfg,
-        names=frozenset(("distill", "icm", "rnd") if curious else ("distill", "rnd")),
-        icm_gradient="none",
-        rnd=run.rnd,
-    )
+    names = ("distill", "icm", "rnd") if curious else ("distill", "rnd")
+    out = losses_of(run, batch, None, names, "none")
     check_finite([out.terms], run.n_steps_done)
