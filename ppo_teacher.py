@@ -4,8 +4,8 @@ The algorithm is SB3's own PPO; the games, the forward pass, checkpoints and cur
 differs from `make_atari_env` + CnnPolicy in: whole games are seeded per emulator, FIRE after a lost
 life is one step of the learner (SB3 hides it), Adam is fused, layers start standardized on real
 states, the critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset:
-`--n_envs 8 --n_epochs 4 --learning_rate 2.5e-4:0 --w_entropy 0.01 --repeat_probability 0
---no-data_init`.
+`--n_envs 8 --n_epochs 4 --learning_rate 2.5e-4:0 --clip_range 0.1:0 --w_entropy 0.01
+--repeat_probability 0 --no-data_init`.
 
 `python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with.
 """
@@ -87,7 +87,7 @@ def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path, done: int) -
 
 
 def main() -> None:
-    """Train, from the start or from a checkpoint, to the total that was first asked for."""
+    """Train, from the start or from a checkpoint, to the total that was asked for."""
     cfg, run_dir, started, state = start(cli.parse_settings(TeacherConfig, __doc__ or ""))
     assert cfg.total_steps is not None
     done = 0 if state is None else state["steps"]

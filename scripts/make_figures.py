@@ -101,7 +101,7 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
         usual = cell.labels["budget"] == DEFAULTS["budget"]
         if cell.outcomes and usual and student in networks:
             mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
-            levels[game][f"{student}, distilled"] = mean
+            levels.setdefault(game, {})[f"{student}, distilled"] = mean
     return levels
 
 
