@@ -14,6 +14,7 @@ from distill.config import FOLDERS, TeacherConfig
 from distill.envs import sticky_probability
 from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.files import write_atomically, write_text
+from distill.origins import name_alone
 from distill.sb3 import export_zip
 from distill.teacher import read_record
 
@@ -40,11 +41,6 @@ def name_prefix(cfg: TeacherConfig, started: datetime, run: str) -> str:
         started += timedelta(seconds=1)
 
 
-def _name(value: Any) -> Any:
-    """Keep the name alone of a file, whose place is one machine's."""
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
 def keep_teacher(
     model: BaseAlgorithm, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]
 ) -> Path:
@@ -59,6 +55,7 @@ def keep_teacher(
     """
     path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"
     games = [game["r"] for game in model.ep_info_buffer or ()]
+    settings = {k: v for k, v in cli.to_yaml(cfg).items() if k not in FOLDERS}
     record = {
         "env_id": cfg.env,
         "steps": model.num_timesteps,
@@ -68,7 +65,7 @@ def keep_teacher(
         "sticky_probability": sticky_probability(cfg.env),
         "training_score": float(np.mean(games)) if games else None,
         "training_games": len(games),
-        "settings": {k: _name(v) for k, v in cli.to_yaml(cfg).items() if k not in FOLDERS},
+        "settings": {k: name_alone(v) if isinstance(v, str) else v for k, v in settings.items()},
         **origin,
     }
     policy, space = model.policy, model.action_space

@@ -73,4 +73,9 @@ def without_places(argv: list[str]) -> list[str]:
         for before, word in zip(["", *argv], argv, strict=False)
         if word not in places and before not in places
     ]
-    return [Path(word).name if Path(word).is_absolute() else word for word in kept]
+    return [name_alone(word) for word in kept]
+
+
+def name_alone(word: str) -> str:
+    """Keep the name alone of a file, whose place is one machine's; leave any other word."""
+    return Path(word).name if Path(word).is_absolute() else word
