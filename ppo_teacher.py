@@ -65,11 +65,11 @@ def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, 
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(cli.replace(cfg, total_steps=None), cfg.resume)
     if cfg.total_steps is not None:
-        saved = lengthen(saved, cfg.total_steps, cfg.resume, state["steps"])
+        saved = lengthen(saved, cfg.total_steps, cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
 
 
-def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path, done: int) -> TeacherConfig:
+def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path) -> TeacherConfig:
     """Give a run more steps; its schedules stretch over all of them, so that rates rise once more.
 
     Raises:
@@ -81,8 +81,6 @@ def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path, done: int) -
             f"total_steps must be at least the {saved.total_steps:,} of --resume {run_dir}, got"
             f" {total_steps:,}"
         )
-    if total_steps > saved.total_steps:
-        lengthen_run(run_dir, total_steps, done)
     return cli.replace(saved, total_steps=total_steps)
 
 
@@ -96,6 +94,7 @@ def main() -> None:
     go_on(model, cfg, fresh=state is None)
     if state is not None:
         restore(model, state)
+        lengthen_run(run_dir, cfg.total_steps, done)
     print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
     print(first_score_note(cfg.env, cfg.n_envs))
     with (

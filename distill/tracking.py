@@ -115,8 +115,10 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
 
 
 def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
-    """Write into a run's config.yaml that from `at_step` on it goes to another total."""
+    """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
     record = read_run(run_dir)
+    if int(record["settings"]["total_steps"]) == total_steps:
+        return
     record["settings"]["total_steps"] = total_steps
     change = {"at_step": at_step, "total_steps": total_steps, **provenance()}
     record["lengthened"] = [*record.get("lengthened", []), change]

@@ -247,6 +247,10 @@ def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path
     assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
 
 
+def fails(*args: object, **more: object) -> None:
+    raise ValueError("no device")
+
+
 @pytest.mark.slow
 def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     monkeypatch, finished, tmp_path, capsys
@@ -255,6 +259,11 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     monkeypatch.chdir(tmp_path)
     run_dir = only(Path(), "runs/*")
     begun = load_run(run_dir)[0]["steps"]
+    config = (run_dir / "config.yaml").read_text()
+    with monkeypatch.context() as no_device:
+        no_device.setattr(ppo_teacher, "build", fails)
+        assert "no device" in refusal(monkeypatch, capsys, "4000", "--resume", str(run_dir))
+    assert (run_dir / "config.yaml").read_text() == config
     assert run_main(monkeypatch, ppo_teacher, "4000", "--resume", str(run_dir)) == 0
     assert "for 4,000 steps" in capsys.readouterr().out
     assert load_run(run_dir)[0]["steps"] == 4000 + -4000 % ROLLOUT_STEPS
