@@ -5,11 +5,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distill import statistics
+from distill.config import DistillConfig
 from distill.grids import AS_LONG
-from distill.statistics import Interval
+from distill.statistics import Comparison, Interval, Verdict
 from distill.tables import Cell, as_table
 
 BASELINE = "plain"
+DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
+QUESTION = "Running policy distillation using curiosity to guide the student results in"
+ANSWERS: Mapping[Verdict, str] = {
+    "helps": "a better student",
+    "hurts": "a worse student",
+    "no effect within 2 %": "an equal student, within 2 % of the teacher's range",
+    "inconclusive": "nothing that so few seeds could tell",
+}
 COLUMNS = (
     *("runs", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
@@ -38,6 +47,26 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     """
     lines = [[*row, *_worth(cells, *row)] for row in _rows(cells)]
     return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
+
+
+def curiosity_section(cells: Sequence[Cell]) -> str:
+    """Answer the question in a sentence, if there is an answer, and lay out what it rests on."""
+    return "\n\n".join(filter(None, [answer(cells), verdict_table(cells)]))
+
+
+def answer(cells: Sequence[Cell]) -> str:
+    """Complete the sentence on curiosity, by the default arm; empty before any pair was run."""
+    found = [
+        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what}:"
+        f" {percent(interval_of(difference))})"
+        for teacher, budget, arm in _rows(cells)
+        if arm == DEFAULT_ARM
+        for what, difference in zip(
+            ("steps", "time"), _differences(cells, teacher, budget, arm), strict=True
+        )
+        if difference is not None
+    ]
+    return f"{QUESTION} {'; '.join(found)}." if found else ""
 
 
 def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
@@ -94,9 +123,20 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
     if arm == BASELINE:
         return [*found, *[""] * (len(COLUMNS) - 2)]
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
+    differences = _differences(cells, teacher, budget, arm)
+    return [*found, _better(mine, plain), *(x for each in differences for x in _texts(each))]
+
+
+def _differences(
+    cells: Sequence[Cell], teacher: str, budget: str, arm: str
+) -> tuple[Comparison | None, Comparison | None]:
+    """Compare an arm with plain students after as many steps, and after as much time."""
+    mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     longer = AS_LONG.get((budget, arm), "")  # no budget's name where none is planned
-    as_long = scores_of(cells, teacher=teacher, budget=longer, arm=BASELINE)
-    return [*found, _better(mine, plain), *_difference(mine, plain), *_difference(mine, as_long)]
+    plain, as_long = (
+        scores_of(cells, teacher=teacher, budget=b, arm=BASELINE) for b in (budget, longer)
+    )
+    return _difference(mine, plain), _difference(mine, as_long)
 
 
 def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:
@@ -108,12 +148,18 @@ def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:
     return percent(statistics.probability_of_improvement(mine, theirs, rng))
 
 
-def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> list[str]:
+def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> Comparison | None:
     differences = statistics.paired_differences(arm, plain)
-    if not differences:
-        return ["", ""]
-    found = statistics.compare(differences)
-    return [percent(Interval(found.mean, found.low, found.high)), statistics.describe(found)]
+    return statistics.compare(differences) if differences else None
+
+
+def _texts(found: Comparison | None) -> tuple[str, str]:
+    return ("", "") if found is None else (percent(interval_of(found)), statistics.describe(found))
+
+
+def interval_of(found: Comparison) -> Interval:
+    """Return the mean difference with its interval."""
+    return Interval(found.mean, found.low, found.high)
 
 
 def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ from distill.tables import (
 )
 from distill.tool_config import GRIDS
 from distill.tracking import read_run
-from distill.verdicts import coverage_by_arm, shares_by_arm, verdict_table
+from distill.verdicts import coverage_by_arm, curiosity_section, shares_by_arm
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
@@ -117,7 +117,7 @@ def seconds_of(cell: Cell) -> float:
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:
     """Write the README's section on a grid; where arms compete, with verdicts."""
-    return grid_section(grid, cells, verdict_table if grid == "curiosity" else grid_table)
+    return grid_section(grid, cells, curiosity_section if grid == "curiosity" else grid_table)
 
 
 def write_pages(grids: dict[str, list[Cell]]) -> None:

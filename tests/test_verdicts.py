@@ -69,6 +69,38 @@ def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_
     assert both.endswith(f"| {equal_steps} | -20.0 % (-20.0 to -20.0) | hurts |")
 
 
+def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
+    share = {
+        ("quarter", "plain"): 0.5,
+        ("quarter", "aux"): 0.9,
+        ("quarter", "both"): 0.6,
+        ("half", "plain"): 0.61,
+        ("whole", "plain"): 0.9,
+        ("whole", "both"): 0.8,
+    }
+    outcomes = [
+        outcome(run, share[key])
+        for run in plan("curiosity", TEACHERS)
+        if run.labels["teacher"] == "good" and run.labels["seed"] in ("0", "1")
+        if (key := (run.labels["budget"], run.labels["arm"])) in share
+    ]
+    sentence, table = verdicts.curiosity_section(cells_of("curiosity", outcomes)).split("\n\n")
+    assert sentence == (
+        "Running policy distillation using curiosity to guide the student results in"
+        " **a better student** (good teacher, quarter budget, equal steps: 10.0 % (10.0 to 10.0));"
+        " **an equal student, within 2 % of the teacher's range** (good teacher, quarter budget,"
+        " equal time: -1.0 % (-1.0 to -1.0));"
+        " **a worse student** (good teacher, whole budget, equal steps: -10.0 % (-10.0 to -10.0))."
+    )
+    assert table.startswith("| teacher | budget | arm |")
+
+
+def test_the_sentence_waits_for_its_first_pair():
+    runs = [run for run in plan("curiosity", TEACHERS) if run.labels["arm"] == "both"]
+    cells = cells_of("curiosity", [outcome(run, 0.5) for run in runs])
+    assert verdicts.answer(cells) == ""
+
+
 def test_the_plain_arm_is_compared_with_nothing(rows):
     runs, iqm, *rest = rows["good", "quarter", "plain"]
     assert (runs, rest) == ("5 Freeway, 5 Pong", [""] * 5)
