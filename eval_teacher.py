@@ -20,13 +20,15 @@ from distill.checkpoint import load_student
 from distill.config import EvalConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import make_atari
+from distill.errors import run_command
 from distill.evaluation import PROTOCOL, Score
 from distill.files import write_text
-from distill.floors import Floors, floors_of, json_text, verdict
+from distill.floors import Floors, floors_of, json_text
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher import NetworkTeacher, check_fits, env_id_of, latest_teacher, load_teacher
 from distill.types import Envs
+from distill.worth import worth
 
 OWN_FLOORS = Path("runs/floors.json")
 
@@ -124,7 +126,7 @@ def main() -> None:
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     print(score_table(scores, floors))
-    verdicts = {mode: verdict(score, floors, env_id) for mode, score in scores.items()}
+    verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
     for mode, text in verdicts.items():
         print(f"{mode}: {text}")
     evaluation = evaluation_record(cfg, dtype, scores, floors=floors)
@@ -136,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -19,6 +19,7 @@ from distill.checkpoint import reopen
 from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
+from distill.errors import run_command
 from distill.floors import first_score_note
 from distill.ppo import build, check_networks, go_on, learn, restore
 from distill.ppo_callback import TeacherCallback
@@ -113,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -7,8 +7,7 @@ Python or from a YAML file, so a setting is valid wherever it came from.
 
 import argparse
 import dataclasses
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
@@ -216,32 +215,6 @@ def to_argv(cfg: Settings) -> list[str]:
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
     return [_flag_of(f) for f in fields(cfg) if f.name in set(names)]
-
-
-class DivergedError(Exception):
-    """Training produced a number that is not finite."""
-
-
-def run_command(main: Callable[[], None]) -> NoReturn:
-    """Run a command; turn the errors a user can cause into one line on standard error.
-
-    Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted.
-    """
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        _fail(error, 2)
-    except (OSError, DivergedError) as error:
-        _fail(error, 1)
-    sys.exit(0)
-
-
-def _fail(error: BaseException, status: int) -> NoReturn:
-    message = " ".join(str(error).split())
-    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
-    sys.exit(status)
 
 
 def replace(cfg: SettingsT, **changes: Any) -> SettingsT:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distill import losses
-from distill.cli import DivergedError
+from distill.errors import DivergedError
 from distill.objective import Losses
 from distill.run_state import Distillation
 from distill.schedules import Every

@@ -16,6 +16,7 @@ from distill.checkpoint import load_student
 from distill.config import TeacherConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari
+from distill.errors import DivergedError
 from distill.fast_policy import N_STACK, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
 from distill.initialization import N_STATES, standardize
 from distill.kickstart import Kickstart
@@ -168,7 +169,7 @@ def learn(
     except RuntimeError as error:  # torch.multinomial refuses NaN so
         if "probability tensor" not in str(error):
             raise
-        raise cli.DivergedError(
+        raise DivergedError(
             f"policy logits not finite at step {model.num_timesteps}; lower --learning_rate;"
             " the last checkpoint is intact"
         ) from error

@@ -11,9 +11,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from typing_extensions import override
 
-from distill import cli
 from distill.checkpoint import save_run
 from distill.config import TeacherConfig
+from distill.errors import DivergedError
 from distill.fast_policy import FastCnnPolicy
 from distill.ladder import keep_teacher, ladder
 from distill.origins import command_of
@@ -109,7 +109,7 @@ class TeacherCallback(BaseCallback):
             del losses[UNDEFINED_WITHOUT_REWARD]
         bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
         if bad:
-            raise cli.DivergedError(
+            raise DivergedError(
                 f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
                 " --learning_rate; the last checkpoint is intact"
             )

@@ -36,6 +36,7 @@ from distill.acting import Actor
 from distill.config import DistillConfig, TeacherConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.errors import run_command
 from distill.fast_policy import N_STACK
 from distill.labels import label
 from distill.measuring import (
@@ -250,4 +251,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
+from distill.errors import run_command
 from distill.grids import GRADES
 from distill.plan import Run, plan, teachers_by_grade
 from distill.progress import Interruption, Progress
@@ -95,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

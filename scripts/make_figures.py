@@ -19,8 +19,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from distill import cli, figures
+from distill import figures
 from distill.curves import Point, collect, read_zoo
+from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.grids import DEFAULTS, GAMES
 from distill.origins import small_network_of
@@ -153,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

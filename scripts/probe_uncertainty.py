@@ -22,6 +22,7 @@ from distill import cli
 from distill.augmented_figure import Augmented, draw_augmented
 from distill.device import prepare_process
 from distill.envs import EVALUATION_SEEDS, make_atari
+from distill.errors import run_command
 from distill.files import write_atomically
 from distill.grids import GAMES
 from distill.plan import teachers_by_grade
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -20,6 +20,7 @@ from distill.checkpoint import reopen, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
@@ -230,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

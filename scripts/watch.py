@@ -25,6 +25,7 @@ from distill.acting import logits_of, sample_actions
 from distill.checkpoint import load_student
 from distill.device import prepare_process
 from distill.envs import check_env_id, make_atari
+from distill.errors import run_command
 from distill.files import write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
@@ -185,4 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_command(main)
+    run_command(main)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from distill.cli import run_command
+from distill.errors import run_command
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, module: ModuleType, *args: object) -> int:

@@ -179,7 +179,7 @@ def test_a_disk_that_fills_while_torch_writes_leaves_both_checkpoints(run_dir):
     code = f"""
 import torch
 from pathlib import Path
-from distill.cli import run_command
+from distill.errors import run_command
 from distill.checkpoint import save_run
 run_command(lambda: save_run(Path({str(run_dir)!r}), {{"steps": 3, "x": torch.zeros(100_000)}}))
 """

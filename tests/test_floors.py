@@ -1,7 +1,6 @@
-"""Floors on scripted games, their caches, and what a score is said to be worth."""
+"""Floors on scripted games, and their caches."""
 
 import json
-from itertools import cycle, islice
 
 import pytest
 from scripted import ScriptedEnvs, score_of
@@ -13,7 +12,6 @@ from distill.floors import (
     floors_of,
     json_text,
     measure_floors,
-    verdict,
 )
 
 FREEWAY = "FreewayNoFrameskip-v0"
@@ -111,76 +109,3 @@ def test_json_text_keeps_lists_of_numbers_on_one_line():
     text = json_text(record)
     assert json.loads(text) == record
     assert '"scores": [1.5, -2.0]' in text
-
-
-def spread(mean, n=100):
-    """Scores with this mean and a standard deviation of about 1."""
-    return list(islice(cycle([mean - 1, mean + 1]), n))
-
-
-FREEWAY_FLOORS = floors_at([0.0, 0.0, 0.0], spread(21.5))
-
-
-def test_verdict_of_a_good_player_gives_distance_and_share():
-    text = verdict(score_of(*spread(29.5)), FREEWAY_FLOORS, FREEWAY)
-    assert text == (
-        "above the constant-action floor (21.5) by 8.0 (8.0 sd); 98 % of a 30-point Freeway"
-    )
-
-
-def test_verdict_says_plainly_that_a_score_is_the_constant_up_plateau():
-    text = verdict(score_of(*spread(21.6)), FREEWAY_FLOORS, FREEWAY)
-    assert text.startswith("not distinguishable from the constant-action floor (21.5)")
-    assert "above the random floor (0.0) by 21.6" in text
-
-
-def test_verdict_of_a_player_that_stands_still_is_below_one_floor_and_at_the_other():
-    text = verdict(score_of(0, 0, 0), FREEWAY_FLOORS, FREEWAY)
-    assert text.startswith("below the constant-action floor (21.5) by 21.5")
-    assert "not distinguishable from the random floor (0.0)" in text
-
-
-def test_verdict_compares_with_random_play_where_that_is_the_higher_floor():
-    floors = floors_at(spread(-20.3), [-21.0] * 100)
-    text = verdict(score_of(*spread(18.4)), floors, "ALE/Pong-v5")
-    assert text.startswith("above the random floor (-20.3) by 38.7")
-    assert text.endswith("+18.4 of Pong's 21 points")
-
-
-def test_verdict_of_one_game_refuses_to_judge():
-    assert verdict(score_of(29), FREEWAY_FLOORS, FREEWAY).startswith("one game is too few")
-
-
-def test_verdict_without_any_spread_gives_no_distance_in_sd():
-    text = verdict(score_of(5, 5), floors_at([1, 1], [2, 2]), "QbertNoFrameskip-v4")
-    assert text == "above the constant-action floor (2.0) by 3.0"
-
-
-@pytest.mark.parametrize(
-    ("returns", "n_unique"),
-    [([11, 399, 412] * 40, 3), ([4000, 4025, 4350] * 10, 3), ([-18, 5] * 50, 2)],
-)
-def test_verdict_says_that_nearly_the_same_games_were_played_again(returns, n_unique):
-    text = verdict(score_of(*returns), FREEWAY_FLOORS, "QbertNoFrameskip-v4")
-    assert f"{n_unique} distinct returns in {len(returns)} games: nearly the same game" in text
-    assert text.endswith("the interval is too narrow")
-
-
-def test_verdict_says_that_all_games_ended_alike():
-    text = verdict(score_of(*[21] * 10), floors_at([-20, -21], [-21, -21]), "PongNoFrameskip-v4")
-    assert text.endswith(
-        "1 distinct return in 10 games: nearly the same game again, the interval is too narrow"
-    )
-
-
-@pytest.mark.parametrize(
-    "returns",
-    [
-        [11, 399, 412] * 9 + [500, 501, 502],  # 6 of 30
-        [21] * 9,
-        [19, 20, 21, 21, 22, 22, 22, 23, 24, 26] * 10,  # 7 of 100 as measured: always up, Freeway
-        [50, 100, 150, 250] * 20,  # few, but Asterix counts in fifties
-    ],
-)
-def test_different_games_with_few_returns_are_not_called_the_same(returns):
-    assert "distinct" not in verdict(score_of(*returns), FREEWAY_FLOORS, FREEWAY)

@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
-    " progress statistics parsing",
+    " progress statistics parsing errors",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
     " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins curves rungs"
-    " film grids plan measuring",
+    " film grids plan measuring worth",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures augmented_figure verdicts",
     "training ppo ladder ppo_callback ppo_process study report",

@@ -25,8 +25,9 @@ from fakes import (
     weights_of,
 )
 
-from distill.cli import DivergedError, replace
+from distill.cli import replace
 from distill.envs import make_atari
+from distill.errors import DivergedError
 from distill.losses import divergence
 from distill.networks import Student
 from distill.run_state import make_icm
