@@ -3,7 +3,7 @@
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,12 @@ from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
-STUDENTS = {"plain": "student", "curious": "curious student"}
+STUDENTS = ("plain", "curious")
+LINES = {  # label, tag and style, by the kind of a run
+    "teacher": ("teacher while it learns by PPO, mean of its last 100 games", TEACHER_CURVE, "C0-"),
+    "plain": ("student", "eval/mean_reward", "C1.-"),
+    "curious": ("curious student", "eval/mean_reward", "C2.-"),
+}
 
 
 def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[float]]:
@@ -25,12 +30,15 @@ def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[
     return [step for step, _ in found], [value for _, value in found]
 
 
-def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
+def draw_game(axes: Axes, points: Sequence[Point], env_id: str, taught_by: Container[str]) -> None:
     """Draw score against steps for one game: teacher, students, and the floor beneath them."""
     mine = [p for p in points if p.env_id == env_id]
-    draw_teachers(axes, [p for p in mine if p.kind == "teacher"], prefix="PPO: ")
-    for run, kind in dict.fromkeys((p.run, p.kind) for p in mine if p.kind in STUDENTS):
-        axes.plot(*curve(mine, run, "eval/mean_reward"), label=STUDENTS[kind], marker=".")
+    kinds = {p.run: p.kind for p in mine if p.kind in STUDENTS or p.run in taught_by}
+    named: set[str] = set()
+    for run, kind in kinds.items():
+        label, tag, style = LINES[kind]
+        axes.plot(*curve(mine, run, tag), style, label="" if kind in named else label)
+        named.add(kind)
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
         values = [p.value for p in mine if p.tag == tag]
         if values:
@@ -38,10 +46,10 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     finish(axes, env_id)
 
 
-def draw_teachers(axes: Axes, points: Sequence[Point], *, prefix: str = "") -> None:
+def draw_teachers(axes: Axes, points: Sequence[Point]) -> None:
     """Draw the score of one game's teachers while they learn."""
     for run, command in dict.fromkeys((p.run, p.command) for p in points):
-        label = textwrap.fill(prefix + settings_of(command), LEGEND_LETTERS)
+        label = textwrap.fill(settings_of(command), LEGEND_LETTERS)
         axes.plot(*curve(points, run, TEACHER_CURVE), label=label)
 
 
@@ -59,11 +67,16 @@ def panels(games: Sequence[str], *, height: float = 5.6) -> tuple[Figure, list[t
     return figure, list(zip(axes, games, strict=True))
 
 
-def draw_curves(points: Sequence[Point]) -> Figure:
-    """Draw a panel for each game that a student has played."""
+def draw_curves(points: Sequence[Point], taught_by: Container[str]) -> Figure:
+    """Draw a panel for each game that a student has played.
+
+    Args:
+        points: of all runs.
+        taught_by: the runs that the students' teachers came from; others of teachers are left out.
+    """
     figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind in STUDENTS)))
     for axes, env_id in games:
-        draw_game(axes, points, env_id)
+        draw_game(axes, points, env_id, taught_by)
     return figure
 
 

@@ -13,34 +13,37 @@ from run_folders import make_run
 from distill import figures, tables
 from distill.curves import Point, collect, read_zoo
 from distill.rows import read_rows
-from distill.rungs import read_rungs
+from distill.rungs import read_rungs, runs_of
 
 
-def test_a_panel_a_game_shows_each_runs_scores(tmp_path):
+def test_a_panel_a_game_shows_each_runs_scores_and_each_kinds_name_once(tmp_path):
     path = tmp_path / "curves.csv"
     runs = [
+        make_run(tmp_path, "t", "teacher", {10: 5.0}),
+        make_run(tmp_path, "u", "teacher", {10: 6.0}),  # taught nobody
         make_run(tmp_path, "a", "plain", {10: 1.0, 20: 4.0}),
-        make_run(tmp_path, "b", "curious", {10: 2.0}),
-        make_run(tmp_path, "t", "teacher", {10: 5.0}),  # of another game
+        make_run(tmp_path, "b", "plain", {10: 3.0}),
+        make_run(tmp_path, "c", "curious", {10: 2.0}),
     ]
     collect(runs, path)
-    figure = figures.draw_curves(read_rows(path, Point))
+    points = [p._replace(env_id="G") for p in read_rows(path, Point)]
+    elsewhere = points[0]._replace(env_id="H", run="v")  # a game that no student played
+    figure = figures.draw_curves([*points, elsewhere], {"t", "v"})
     assert isinstance(figure, Figure)
     (axes,) = figure.axes
     drawn = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
-    assert drawn == [[[10, 1.0], [20, 4.0]], [[10, 2.0]]]
+    assert drawn == [[[10, 5.0]], [[10, 1.0], [20, 4.0]], [[10, 3.0]], [[10, 2.0]]]
+    legend = axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named[0].startswith("teacher while it learns")
+    assert named[1:] == ["student", "curious student"]
 
 
-def test_a_panel_names_teachers_by_their_settings_and_students_by_their_kind(tmp_path):
-    runs = [make_run(tmp_path, "a", "plain", {10: 1.0}), make_run(tmp_path, "t", "teacher", {9: 5})]
-    collect(runs, tmp_path / "curves.csv")
-    points = [p._replace(env_id="G") for p in read_rows(tmp_path / "curves.csv", Point)]
-    points = [
-        p._replace(command="1e6 --env G --network net3") if p.kind == "teacher" else p
-        for p in points
-    ]
-    (axes,) = figures.draw_curves(points).axes
-    assert [line.get_label() for line in axes.lines] == ["PPO: network net3", "student"]
+def test_the_runs_that_a_grade_came_from_are_read_from_the_records(tmp_path):
+    for name, record in {"a": {"run": "r", "grade": "good"}, "b": {"run": "s"}}.items():
+        (tmp_path / f"env{name}.json").write_text(json.dumps(record))
+    assert runs_of(tmp_path, "good") == {"r"}
 
 
 def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
