@@ -1,4 +1,4 @@
-"""Distil a PPO teacher on an Atari game into a smaller student that plays for itself."""
+"""Distill a PPO teacher on an Atari game into a smaller student that plays for itself."""
 
 import os
 

@@ -22,7 +22,7 @@ from distill.provenance import provenance
 CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
 
 TAGS = {
-    "distill/kl": "KL(teacher || student) at temperature 1, whatever loss is trained",
+    "distill/kl": "KL from teacher to student at temperature 1, whatever loss is trained",
     "distill/agreement": "share of samples on which both have the same best action",
     "distill/teacher_entropy": "mean entropy of the teacher's policy, nats",
     "distill/student_entropy": "mean entropy of the student's policy, nats",
@@ -72,7 +72,7 @@ TAGS = {
     "train/explained_variance": "teacher: share of the returns' variance that the value explains",
     "train/clip_range": "teacher: PPO's clipping range",
     "train/entropy_weight": "teacher: weight of the entropy bonus",
-    "train/kickstart_kl": "teacher: KL(--kickstart's teacher || policy), nats",
+    "train/kickstart_kl": "teacher: KL from --kickstart's teacher to the policy, nats",
     "train/repeat_probability": "teacher: probability that a game's last action is played again",
 }
 
