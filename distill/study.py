@@ -200,6 +200,8 @@ class Study:
     def _start(self, job: Job) -> None:
         out = job.folder.parent
         log = lock_log(out / f"{job.run.id}.log")
+        if log is not None:  # another process may have had it since, in a folder of its own
+            job.folder = runs_in(out).get(job.run.id, job.folder)
         if log is not None and job.folder.exists() and not can_resume(job.folder):
             job.folder = _new_folder(out, job.run)  # it died before its first checkpoint
         if log is None or is_finished(job.folder):  # another process has it, or has just done it

@@ -185,6 +185,20 @@ def test_as_many_run_at_a_time_as_there_are_workers(tmp_path, program):
     assert max(most) == 2
 
 
+def test_a_run_that_another_study_has_finished_since_is_not_repeated(tmp_path, program):
+    out = tmp_path / "out"
+    jobs = make_jobs([make_run(0), make_run(5)], out)
+
+    def finish_the_other(job: Job) -> None:  # as a study of another grid does, in its own folder
+        if job.run.id == make_run(0).id and job.status == "done":
+            finish(make_run(5), out / "of another grid", result=True)
+
+    study(jobs, out, program, on_change=finish_the_other).run(lambda: False)
+    assert [(job.status, job.attempts) for job in jobs] == [("done", 1), ("done", 0)]
+    assert jobs[1].folder == out / "of another grid"
+    assert len(tape(out)) == 1
+
+
 def test_a_run_that_another_process_works_on_is_left_alone(tmp_path, program):
     out = tmp_path / "out"
     log = lock_log(out / f"{make_run(0).id}.log")
