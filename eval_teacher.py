@@ -45,7 +45,8 @@ def load(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> Checkpoin
     """Load the teacher or student that the settings name, or the latest teacher.
 
     Raises:
-        ValueError: if neither the checkpoint nor the settings say which game it plays.
+        ValueError: if neither the checkpoint nor the settings say which game it plays, or a score
+            in another one, or of a single game, is to be kept with it.
     """
     path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir)
     if path.suffix == ".safetensors":
@@ -56,6 +57,12 @@ def load(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> Checkpoin
     env_id = cfg.env or own_env_id
     if env_id is None:
         raise ValueError(f"--env is missing: {path} does not say which game it was trained on")
+    if cfg.write_score and cfg.n_eval_episodes < 2:
+        raise ValueError("--write_score needs --n_eval_episodes of at least 2, got 1")
+    if cfg.write_score and env_id != (own_env_id or env_id):
+        raise ValueError(
+            f"--write_score needs the --env that {path} is of, {own_env_id}, got {env_id}"
+        )
     return Checkpoint(path, network, env_id)
 
 

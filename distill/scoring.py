@@ -38,16 +38,18 @@ def evaluate_modes(
     return scores
 
 
-def recorded_scores(path: Path, n_games: int) -> dict[str, Score] | None:
+def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] | None:
     """Read a teacher's scores from the .json beside it.
 
     Returns:
-        Scores by mode; None if there are none, by this protocol and over `n_games` games or more.
+        Scores by mode; None if there are none, in this game, by this protocol and over `n_games`
+        games or more.
     """
     try:
-        record = json.loads(path.read_text())["evaluation"]
-        scores = {mode: Score.from_json(record[mode]) for mode in MODES}
-        known = record["protocol"] == PROTOCOL
+        record = json.loads(path.read_text())
+        evaluation = record["evaluation"]
+        scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
+        known = (record["env_id"], evaluation["protocol"]) == (env_id, PROTOCOL)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return scores if known and min(s.n_games for s in scores.values()) >= n_games else None

@@ -126,7 +126,7 @@ def find_reference(setting: Setting, envs: AtariEnvs, n_games: int) -> Reference
     """Return the teacher's scores and the floors: those on record, else measured now."""
     floors, warnings = floors_of(setting.env_id, envs, n_games, seed=FINAL_SEED, caches=CACHES)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    scores = recorded_scores(setting.teacher_path.with_suffix(".json"), n_games)
+    scores = recorded_scores(setting.teacher_path.with_suffix(".json"), setting.env_id, n_games)
     if scores is None:
         scores = evaluate_modes(
             setting.teacher, envs, n_games, seed=FINAL_SEED, device=setting.device, title="teacher"

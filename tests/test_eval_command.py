@@ -152,6 +152,21 @@ def test_damaged_record_is_refused_before_any_game_is_played(tmp_path, monkeypat
     assert "not a JSON object" in message
 
 
+def test_a_score_in_another_game_is_not_kept_as_one_in_its_own(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    sticky = PONG.replace("-v4", "-v0")
+    message = refusal(tmp_path, monkeypatch, capsys, "--write_score", "--env", sticky)
+    assert "--write_score needs the --env that" in message
+    assert f"{PONG}, got {sticky}" in message
+
+
+def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    flags = ("--write_score", "--env", PONG, "--n_eval_episodes", "1")
+    message = refusal(tmp_path, monkeypatch, capsys, *flags)
+    assert "--write_score needs --n_eval_episodes of at least 2, got 1" in message
+
+
 def test_unknown_game_names_the_closest(tmp_path, monkeypatch, capsys):
     make_teacher(tmp_path / "teachers" / NAME, 6)
     assert PONG in refusal(tmp_path, monkeypatch, capsys, "--env", "PongNoFrameskip-v3")

@@ -198,8 +198,13 @@ def path(tmp_path):
 @pytest.mark.parametrize("n_games", [1, 3])
 def test_recorded_scores_are_read_if_they_are_over_enough_games(path, n_games):
     path.write_text(json.dumps(record_of()))
-    scores = recorded_scores(path, n_games)
+    scores = recorded_scores(path, "x", n_games)
     assert scores == {"greedy": score_of(1.0, 2.0, 3.0), "sampled": score_of(4.0, 5.0, 6.0)}
+
+
+def test_scores_in_another_game_do_not_count(path):
+    path.write_text(json.dumps(record_of()))
+    assert recorded_scores(path, "y", 3) is None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_recorded_scores_are_read_if_they_are_over_enough_games(path, n_games):
 )
 def test_scores_over_fewer_games_or_by_another_protocol_do_not_count(path, record):
     path.write_text(json.dumps(record))
-    assert recorded_scores(path, 3) is None
+    assert recorded_scores(path, "x", 3) is None
 
 
 @pytest.mark.parametrize(
@@ -233,12 +238,12 @@ def test_scores_over_fewer_games_or_by_another_protocol_do_not_count(path, recor
 )
 def test_a_damaged_record_is_no_record(path, text):
     path.write_bytes(text)
-    assert recorded_scores(path, 1) is None
+    assert recorded_scores(path, "x", 1) is None
 
 
 def test_a_missing_record_is_no_record(path, tmp_path):
-    assert recorded_scores(path, 1) is None
-    assert recorded_scores(tmp_path, 1) is None
+    assert recorded_scores(path, "x", 1) is None
+    assert recorded_scores(tmp_path, "x", 1) is None
 
 
 # The table
