@@ -51,20 +51,23 @@ def check_settings(cfg: TeacherConfig) -> None:
         )
 
 
-def start(cfg: TeacherConfig) -> tuple[TeacherConfig, Path, datetime, dict[str, Any] | None]:
+def start(
+    asked: cli.Asked[TeacherConfig],
+) -> tuple[TeacherConfig, Path, datetime, dict[str, Any] | None]:
     """Create the run's folder, or find the one to resume.
 
     Returns:
         The settings, the folder, when the run was first started, and the checkpoint to continue
         from.
     """
+    cfg = asked.settings
     if cfg.resume is None:
         check_settings(cfg)
         cfg = check_networks(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
-    saved, record, state = reopen(cli.replace(cfg, total_steps=None), cfg.resume)
+    saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
     if cfg.total_steps is not None:
         saved = lengthen(saved, cfg.total_steps, cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
@@ -87,7 +90,7 @@ def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path) -> TeacherCo
 
 def main() -> None:
     """Train, from the start or from a checkpoint, to the total that was asked for."""
-    cfg, run_dir, started, state = start(cli.parse_settings(TeacherConfig, __doc__ or ""))
+    cfg, run_dir, started, state = start(cli.parse_command(TeacherConfig, __doc__ or ""))
     assert cfg.total_steps is not None
     done = 0 if state is None else state["steps"]
     prepare_process(cfg.n_threads)

@@ -3,7 +3,7 @@
 import json
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +82,14 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def reopen(
-    cfg: cli.SettingsT, run_dir: Path
+    asked: cli.Asked[cli.SettingsT], run_dir: Path, *, beside: Collection[str] = ()
 ) -> tuple[cli.SettingsT, dict[str, Any], dict[str, Any]]:
     """Find the run to resume, and say on standard error which checkpoints were damaged.
 
     Args:
-        cfg: what was asked for: `resume` alone, and what belongs to the machine.
+        asked: `resume` alone, and what belongs to the machine.
         run_dir: the run's folder.
+        beside: further settings that may be asked for; the caller sees to them.
 
     Returns:
         The settings that the run was started with, what else its folder records, and the checkpoint
@@ -97,9 +98,9 @@ def reopen(
     Raises:
         FileNotFoundError, ValueError: if it is no run, has no checkpoint, or more is asked for.
     """
-    asked = cli.given(cfg)
-    here = {name: asked.pop(name) for name in OF_THE_MACHINE if name in asked}
-    if others := asked.keys() - {"resume"}:
+    cfg, names = asked
+    here = {name: getattr(cfg, name) for name in OF_THE_MACHINE if name in names}
+    if others := names - {"resume", *here, *beside}:
         flags = ", ".join(cli.flags(cfg, others))
         raise ValueError(f"--resume {run_dir} brings its own settings, got {flags} too")
     record = read_run(run_dir)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 import yaml
 
@@ -170,9 +170,23 @@ def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
         parser.add_argument(f"--{f.name}", metavar=f.name.upper(), default=None, help=text)
 
 
+class Asked(NamedTuple, Generic[SettingsT]):
+    """What a command line asked for."""
+
+    settings: SettingsT
+    names: frozenset[str]  # of the settings that were given, be it at their defaults
+
+
 def parse_settings(
     cls: type[SettingsT], description: str, argv: Sequence[str] | None = None
 ) -> SettingsT:
+    """Read a command line as `parse_command` does; returns the settings alone."""
+    return parse_command(cls, description, argv).settings
+
+
+def parse_command(
+    cls: type[SettingsT], description: str, argv: Sequence[str] | None = None
+) -> Asked[SettingsT]:
     """Read a command line; flags override `--config FILE`, which overrides the defaults.
 
     Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
@@ -185,7 +199,9 @@ def parse_settings(
     try:
         config_file = given.pop("config", None)
         settings = _read_settings(Path(config_file)) if config_file else {}
-        return from_mapping(cls, {**settings, **given}, origin=f"--config {config_file}")
+        values = {**settings, **given}
+        cfg = from_mapping(cls, values, origin=f"--config {config_file}")
+        return Asked(cfg, frozenset(values))
     except (ValueError, OSError) as error:
         parser.error(str(error))
 

@@ -104,12 +104,13 @@ def default_run_dir(setting: Setting) -> Path:
     return Path("runs") / name
 
 
-def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
+def start(asked: cli.Asked[DistillConfig]) -> tuple[Setting, Path, dict[str, Any] | None]:
     """Create the run's folder, or find the one to resume.
 
     Returns:
         What the run is about, its folder, and the checkpoint to continue from.
     """
+    cfg = asked.settings
     if cfg.resume is None:
         setting = prepare(cfg)
         make_games(setting, 1, seed=0, training=False).close()  # refuses a teacher of another game
@@ -118,7 +119,7 @@ def start(cfg: DistillConfig) -> tuple[Setting, Path, dict[str, Any] | None]:
         fixed = cli.replace(cfg, teacher_chkpt=setting.teacher_path, env=setting.env_id)
         create_run(run_dir, fixed)
         return setting._replace(cfg=fixed), run_dir, None
-    saved, _, state = reopen(cfg, cfg.resume)
+    saved, _, state = reopen(asked, cfg.resume)
     return prepare(saved), cfg.resume, state
 
 
@@ -212,7 +213,7 @@ def run_to_end(
 
 def main() -> None:
     """Distill, from the start or from a checkpoint; score; print."""
-    setting, run_dir, state = start(cli.parse_settings(DistillConfig, __doc__ or ""))
+    setting, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
     prepare_process(setting.cfg.n_threads)
     record = finished_record(run_dir)
     try:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from distill import checkpoint as module
+from distill import cli
 from distill.checkpoint import NAMES, load_run, reopen, save_run
 from distill.config import TeacherConfig
 from distill.tracking import create_run
@@ -216,27 +217,39 @@ def begun(tmp_path) -> Path:
     return folder
 
 
+def asked_for(run_dir: Path, *argv: str) -> cli.Asked[TeacherConfig]:
+    return cli.parse_command(TeacherConfig, "", ["--resume", str(run_dir), *argv])
+
+
 def test_a_run_is_reopened_with_the_settings_it_was_started_with(begun):
-    cfg, record, state = reopen(TeacherConfig(resume=begun), begun)
+    cfg, record, state = reopen(asked_for(begun), begun)
     assert cfg == TeacherConfig(total_steps=500, seed=4, n_threads=1)
     assert state == {"steps": 5}
     assert record["settings"]["seed"] == "4"  # as YAML has it
 
 
 def test_a_run_may_be_resumed_with_the_threads_and_device_of_another_machine(begun):
-    asked = TeacherConfig(resume=begun, n_threads=3, device="cpu")
-    cfg, *_ = reopen(asked, begun)
+    cfg, *_ = reopen(asked_for(begun, "--n_threads", "3", "--device", "cpu"), begun)
     assert cfg == TeacherConfig(total_steps=500, seed=4, n_threads=3, device="cpu")
 
 
+def test_a_device_that_is_the_default_replaces_the_recorded_one(tmp_path):
+    create_run(tmp_path / "far", TeacherConfig(total_steps=500, device="cuda"))
+    save_run(tmp_path / "far", {"steps": 5})
+    cfg, *_ = reopen(asked_for(tmp_path / "far", "--device", "auto"), tmp_path / "far")
+    assert cfg.device == "auto"
+
+
 def test_other_settings_beside_a_run_to_resume_are_refused_by_the_names_of_their_flags(begun):
-    asked = TeacherConfig(total_steps=7, resume=begun, seed=3, n_threads=2)
+    asked = asked_for(begun, "7", "--seed", "0", "--n_threads", "2")  # 0 is the default
     with pytest.raises(ValueError, match=r"brings its own settings, got total_steps, --seed too"):
         reopen(asked, begun)
+    with pytest.raises(ValueError, match=r"brings its own settings, got --seed too"):
+        reopen(asked, begun, beside=("total_steps",))
 
 
 def test_reopening_says_which_checkpoint_was_damaged(begun, capsys):
     save_run(begun, {"steps": 6})
     (begun / NEWEST).write_bytes(b"PK\x03\x04")
-    assert reopen(TeacherConfig(resume=begun), begun)[2] == {"steps": 5}
+    assert reopen(asked_for(begun), begun)[2] == {"steps": 5}
     assert "is damaged" in capsys.readouterr().err
