@@ -194,6 +194,10 @@ class DistillConfig:
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
+        if self.doubts == {"bonus"} and not self.use_bonus:
+            raise ValueError(
+                "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both"
+            )
 
     @property
     def use_bonus(self) -> bool:

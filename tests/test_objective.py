@@ -351,7 +351,8 @@ def test_uncertainty_has_no_part_in_any_other_term():
 
 
 def test_uncertainty_for_the_bonus_alone_leaves_distillation_as_it_is():
-    cfg = DistillConfig(use_uncertainty=True, uncertainty_target="bonus")
+    bonus = {"use_uncertainty": True, "uncertainty_target": "bonus"}
+    cfg = DistillConfig(**bonus, use_curiosity=True, curiosity="bonus")
     plain = terms_with(DistillConfig(), torch.zeros(N))
     assert torch.equal(terms_with(cfg, torch.linspace(0, 5, N))["distill"], plain["distill"])
 
@@ -505,6 +506,12 @@ def test_rnd_is_a_bonus_whether_or_not_more_was_asked_for(curiosity):
     cfg = DistillConfig(use_curiosity=True, curiosity=curiosity, curiosity_source="rnd")
     assert cfg.use_rnd
     assert cfg.weights(0.0) == {"distill": 1.0, "rnd": 1.0, "policy": 1.0, "value": 0.5}
+
+
+@pytest.mark.parametrize("more", [{}, {"use_curiosity": True, "curiosity": "aux"}])
+def test_uncertainty_cannot_weight_a_bonus_that_is_not_there(more):
+    with pytest.raises(ValueError, match=r"--uncertainty_target bonus needs --use_curiosity with"):
+        DistillConfig(use_uncertainty=True, uncertainty_target="bonus", **more)
 
 
 def test_rnd_cannot_shape_the_encoder():
