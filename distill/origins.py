@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import PLACES
+from distill.provenance import commit_of
 from distill.tracking import read_run
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
@@ -24,7 +25,7 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
         "kind": kind_of(settings),
         "env_id": settings["env"],
         "seed": int(settings["seed"]),
-        "commit": str(record["commit"]),
+        "commit": commit_of(record),
         "machine": record["machine"],
         "command": command_of(record, run_dir),
     }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from distill.config import decisive
 from distill.curves import values_of
 from distill.origins import read_origin
+from distill.provenance import commit_of
 from distill.rows import read_rows, write_rows
 
 
@@ -24,8 +25,8 @@ class Outcome(NamedTuple):
     floor: float  # the higher of the random and the best constant policy's mean score
     teacher_mean: float  # this and all scores below: sampled actions, but for greedy_mean
     student_mean: float
-    student_low: float
-    student_high: float
+    student_low: float | None  # 95 % interval; none of a single game
+    student_high: float | None
     games: int
     greedy_mean: float | None
     score_share: float | None  # (student - floor) / (teacher - floor)
@@ -49,7 +50,7 @@ def read_outcome(run_dir: Path) -> Outcome | None:
     found = json.loads(path.read_text())
     origin = read_origin(run_dir)
     scores = found["student_score"]
-    low, high = scores["sampled"]["ci95"]
+    low, high = scores["sampled"]["ci95"] or (None, None)
     floors = found["floors"]
     return Outcome(
         run=run_dir.name,
@@ -62,22 +63,26 @@ def read_outcome(run_dir: Path) -> Outcome | None:
         floor=round(max(floors[name]["mean"] for name in ("random", "constant")), 3),
         teacher_mean=round(found["teacher_score"]["sampled"]["mean"], 3),
         student_mean=round(scores["sampled"]["mean"], 3),
-        student_low=round(low, 3),
-        student_high=round(high, 3),
+        student_low=_rounded(low),
+        student_high=_rounded(high),
         games=scores["sampled"]["n_games"],
-        greedy_mean=round(scores["greedy"]["mean"], 3) if "greedy" in scores else None,
+        greedy_mean=_rounded(scores["greedy"]["mean"]) if "greedy" in scores else None,
         score_share=None if found["score_share"] is None else round(found["score_share"], 4),
         kl=round(found["kl"], 5),
         agreement=round(found["agreement"], 4),
         steps=found["steps"],
         updates=found["updates"],
         train_seconds=round(found["train_seconds"], 1),
-        commit=found["commit"],
+        commit=commit_of(found),
         machine=found["machine"],
         command=origin["command"],
         settings=json.dumps(decisive(found["settings"])),
         coverage=max(values_of(run_dir, "explore/coverage"), default=None),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> None:

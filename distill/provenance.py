@@ -1,6 +1,7 @@
 """Where a result came from: commit, versions, machine."""
 
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,8 @@ def provenance() -> dict[str, Any]:
         "versions": {name: version(name) for name in PACKAGES},
         "machine": describe_machine(),
     }
+
+
+def commit_of(record: Mapping[str, Any]) -> str:
+    """Return the commit that `provenance` recorded, marked where the tree differed from it."""
+    return f"{record['commit']}{'-dirty' if record.get('dirty') else ''}"

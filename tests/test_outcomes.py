@@ -40,6 +40,13 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
     assert (found[0].coverage, found[1].coverage) == (None, 70.0)
     assert json.loads(found[0].settings) == {"seed": 7, "loss": "kl"}
 
+    score["ci95"] = None  # of a single game
+    (runs[0] / "result.json").write_text(json.dumps(result | {"dirty": True}))
+    outcomes.collect_outcomes(runs[:1], path)
+    found = rows.read_rows(path, outcomes.Outcome)
+    assert (found[0].student_low, found[0].commit) == (None, "abc-dirty")
+    assert (found[1].student_low, found[1].commit) == (1.5, "abc")
+
 
 def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):
     assert rows.read_rows(tmp_path / "no.csv", outcomes.Outcome) == []
