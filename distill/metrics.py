@@ -52,7 +52,6 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
             "icm/inverse_loss": out.icm.inverse_loss.mean(),
             "icm/forward_loss": error,
             "icm/inverse_accuracy": out.icm.inverse_correct.float().mean(),
-            "icm/majority_share": batch.action.bincount().max() / len(batch.action),
             # 0 where no feature changes at all, as may be with few and fresh ones
             "icm/forward_skill": torch.where(change > 0, 1 - error / change, 0.0),
             "icm/feature_std": out.icm.phi.std(0, correction=0).mean(),
@@ -99,6 +98,8 @@ class MetricsLog:
         for tag in dict.fromkeys(tag for metrics in self._rows for tag in metrics):
             values = [float(metrics[tag]) for metrics in self._rows if tag in metrics]
             row[tag] = float(np.mean(values))
+        if "icm/inverse_accuracy" in row:  # in a minibatch, some action is the commonest by chance
+            row["icm/majority_share"] = run.ring.majority_share
         if run.games:
             row["rollout/ep_rew_mean"] = float(np.mean([g.score for g in run.games]))
             row["rollout/ep_len_mean"] = float(np.mean([g.length_steps for g in run.games]))

@@ -75,6 +75,11 @@ class Ring:
         """States that can be drawn: those with a whole stack and a successor in the same game."""
         return len(self._candidates)
 
+    @property
+    def majority_share(self) -> float:
+        """Share of the commonest action among all that is kept: what naming it always would hit."""
+        return float(np.bincount(self._action[: len(self)]).max() / len(self))
+
     def add(
         self,
         rollout: Rollout,

@@ -22,14 +22,14 @@ from distill.provenance import provenance
 CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
 
 TAGS = {
-    "distill/kl": "KL from teacher to student at temperature 1, whatever loss is trained",
+    "distill/kl": "KL from teacher to student at temperature 1, on samples that favor a high one",
     "distill/agreement": "share of samples on which both have the same best action",
     "distill/teacher_entropy": "mean entropy of the teacher's policy, nats",
     "distill/student_entropy": "mean entropy of the student's policy, nats",
     "icm/inverse_loss": "cross-entropy of the action given both states' features",
     "icm/forward_loss": "half the squared error of the predicted features, summed over them",
     "icm/inverse_accuracy": "share of samples whose action the inverse model names",
-    "icm/majority_share": "share of the commonest action: what naming it always would reach",
+    "icm/majority_share": "share of the ring's commonest action: what naming it always would reach",
     "icm/forward_skill": "1 - forward loss / that of predicting that nothing changes",
     "icm/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
     "icm/feature_std": "std of a feature over a minibatch, mean over features; near 0: collapsed",

@@ -154,6 +154,14 @@ def test_len_counts_states_and_stops_at_whole_rows():
     assert lengths == [12, 24, 30, 30]
 
 
+def test_the_majority_share_is_of_all_actions_kept_and_no_others():
+    play = fake_play(capacity=32, n_steps=4)
+    for _ in range(4):
+        ring = play.go_on().ring
+        counts = np.bincount(ring.state()["action"].numpy())
+        assert ring.majority_share == counts.max() / len(ring)
+
+
 def chi_square(places, candidates):
     counts = np.array([(places == place).sum() for place in candidates])
     assert counts.sum() == len(places)  # nothing else was drawn
