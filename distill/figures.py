@@ -33,7 +33,8 @@ def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[
 def draw_game(axes: Axes, points: Sequence[Point], env_id: str, taught_by: Container[str]) -> None:
     """Draw score against steps for one game: teacher, students, and the floor beneath them."""
     mine = [p for p in points if p.env_id == env_id]
-    kinds = {p.run: p.kind for p in mine if p.kind in STUDENTS or p.run in taught_by}
+    shown = [p for p in mine if p.kind in LINES and (p.kind != "teacher" or p.run in taught_by)]
+    kinds = {p.run: p.kind for p in shown}
     named: set[str] = set()
     for run, kind in kinds.items():
         label, tag, style = LINES[kind]

@@ -18,7 +18,7 @@ FIDELITY_STATES = 2_048
 
 @torch.no_grad()  # only measured
 def measure_fidelity(student: Student, batch: Batch) -> dict[str, float]:
-    """Compare both policies on states that the student itself came to."""
+    """Compare both policies on states."""
     logits = student.logits(batch.obs)
     same = batch.teacher_logits.argmax(1) == logits.argmax(1)
     return {
@@ -73,7 +73,7 @@ def describe(record: dict[str, Any]) -> str:
         "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
         f" {record['compression']:.1f} times fewer",
         "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"
-        f" {FIDELITY_STATES:,} states the student came to",
+        f" {FIDELITY_STATES:,} states of its training",
         "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
         "wall-clock": f"{record['train_seconds']:,.0f} s training,"
         f" {record['wall_seconds']:,.0f} s with all scoring",

@@ -52,7 +52,7 @@ class BenchConfig:
     )
     n_envs: int = option(
         DistillConfig.n_envs,
-        "games played in parallel by emulator and loop (both PPOs play their preset's)",
+        "games played in parallel by emulator and loop (each PPO plays its own settings')",
         positive_int,
     )
     student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
