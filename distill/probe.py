@@ -20,7 +20,7 @@ from distill.types import ByteArray, Envs, FloatArray, Teacher
 from distill.uncertainty import AUGMENTATIONS, TELLING, Uncertainty
 
 # Beside single augmentations:
-DEFAULT, ENTROPY = ", ".join(TELLING), "the teacher's entropy"
+DEFAULT, ENTROPY = f"one drawn of {', '.join(TELLING)}", "the teacher's entropy"
 
 
 class Probe(NamedTuple):
@@ -60,12 +60,11 @@ def signals_and_errors(
     """Measure every signal and the error of states (T, N, S, 84, 84), in nats: (T, N) each."""
     measures = {
         name: Uncertainty(teacher, augmentations=[name], seed=seed) for name in AUGMENTATIONS
-    }
+    } | {DEFAULT: Uncertainty(teacher, seed=seed)}  # as --use_uncertainty measures it
     rows: list[dict[str, Tensor]] = []
     for part in torch.from_numpy(states):  # (N, S, 84, 84)
         logits = teacher.logits(part)
         row = {name: measure(part, logits) for name, measure in measures.items()}
-        row[DEFAULT] = torch.stack([row[name] for name in TELLING]).mean(0)
         row[ENTROPY] = losses.entropy(logits)
         row["error"] = losses.divergence("kl", better.logits(part), logits)
         rows.append(row)

@@ -21,7 +21,7 @@ from torch import Tensor
 from distill import cli
 from distill.augmented_figure import Augmented, draw_augmented
 from distill.device import prepare_process
-from distill.envs import EVALUATION_SEEDS, make_atari
+from distill.envs import make_atari
 from distill.errors import run_command
 from distill.files import write_atomically
 from distill.grids import GAMES
@@ -60,7 +60,7 @@ def probe_game(
 ) -> tuple[list[Probe], list[Augmented]]:
     """Measure one game; returns a row a signal, and a state from the middle with its changes."""
     teacher, better = map(load_teacher, paths)
-    games = make_atari(env_id, cfg.n_games, seed=EVALUATION_SEEDS + cfg.seed, training=False)
+    games = make_atari(env_id, cfg.n_games, seed=cfg.seed, training=False)
     rng = np.random.default_rng(cfg.seed)
     states = visit(teacher, games, cfg.n_states, every=cfg.every_steps, rng=rng)
     found = judge(*signals_and_errors(teacher, better, states, seed=cfg.seed))
