@@ -17,7 +17,7 @@ ANSWERS: Mapping[Verdict, str] = {
     "helps": "a better student",
     "hurts": "a worse student",
     "no effect within 2 %": "an equal student, within 2 % of the teacher's range",
-    "inconclusive": "nothing that so few seeds could tell",
+    "inconclusive": "no difference that so few seeds could tell",
 }
 COLUMNS = (
     *("runs", "IQM of the share", "P(better than plain)"),
@@ -57,8 +57,8 @@ def curiosity_section(cells: Sequence[Cell]) -> str:
 def answer(cells: Sequence[Cell]) -> str:
     """Complete the sentence on curiosity, by the default arm; empty before any pair was run."""
     found = [
-        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what}:"
-        f" {percent(interval_of(difference))})"
+        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what}, n ="
+        f" {difference.n_pairs}: {percent(interval_of(difference))})"
         for teacher, budget, arm in _rows(cells)
         if arm == DEFAULT_ARM
         for what, difference in zip(
