@@ -1,7 +1,6 @@
-"""From the outcomes of runs to what the README shows: a grid's cells, tables, a page's sections."""
+"""From the outcomes of runs to what the README shows: a grid's cells, and its table."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from distill import cli
 from distill.config import DistillConfig
 from distill.grids import GAMES
+from distill.markdown import as_table, interval_text
 from distill.outcomes import Outcome
 from distill.plan import Run, identity, plan
 from distill.probe import Probe
@@ -81,30 +81,38 @@ def median_text(values: Sequence[float], form: str) -> str:
     return f"{float(np.median(values)):{form}}" if values else ""
 
 
+def row_axes(cells: Sequence[Cell]) -> list[str]:
+    """Return the axes that tell the rows of a grid's table apart."""
+    return [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
+
+
+def rows_of(cells: Sequence[Cell], *, run: bool) -> list[tuple[str, ...]]:
+    """Return a grid's rows, as values of its axes: those of which something was run, or others."""
+    axes = row_axes(cells)
+    rows: dict[tuple[str, ...], bool] = {}
+    for cell in cells:
+        row = tuple(cell.labels[axis] for axis in axes)
+        rows[row] = rows.get(row, False) or bool(cell.outcomes)
+    return [row for row, was_run in rows.items() if was_run == run]
+
+
 def grid_table(cells: Sequence[Cell]) -> str:
     """Lay cells out, a row for each combination of what differs among them, columns for each game.
 
-    A median of KL and of seconds is over the seeds, too.
+    Rows of which nothing was run are left out. Medians of KL and of seconds are over seeds, too.
     """
-    axes = [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
+    axes = row_axes(cells)
     games = [game for game in GAMES if any(cell.labels["game"] == game for cell in cells)]
     head = list(axes)
     for game in games:
         head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
-    rows = dict.fromkeys(tuple(cell.labels[axis] for axis in axes) for cell in cells)
     lines = [head]
-    for row in rows:
+    for row in rows_of(cells, run=True):
         line = list(row)
         for game in games:
             line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
         lines.append(line)
     return as_table(lines)
-
-
-def as_table(lines: Sequence[Sequence[str]]) -> str:
-    """Lay lines of cells out in Markdown, the first as the head."""
-    head, *rows = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
@@ -120,7 +128,7 @@ def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
 
 
 def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[Cell]], str]) -> str:
-    """Write what a page says of a grid: its table, or how to run it."""
+    """Write what a page says of a grid: its table and what of it was not run, or how to run it."""
     done = [outcome for cell in cells for outcome in cell.outcomes]
     n_planned = sum(cell.n_planned for cell in cells)
     command = f"`python scripts/compare.py --grid {grid}`"
@@ -128,7 +136,9 @@ def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[C
         return f"Not run yet: {command}."
     (n_games,) = {outcome.games for outcome in done}
     state = f"{len(done)} of {n_planned} runs of {command} are done"
-    return f"{lay_out(cells)}\n\n{state}, scored over {n_games} games each."
+    left = "; ".join(" ".join(row) for row in rows_of(cells, run=False))
+    missing = f" Not run: {left}." if left else ""
+    return f"{lay_out(cells)}\n\n{state}, scored over {n_games} games each.{missing}"
 
 
 def probe_section(rows: Sequence[Probe]) -> str:
@@ -150,24 +160,6 @@ def probe_section(rows: Sequence[Probe]) -> str:
     return f"{as_table(lines)}\n\n{n}; {command}."
 
 
-def with_section(page: str, name: str, text: str) -> str:
-    """Put `text` between a page's `<!-- name -->` and `<!-- /name -->`.
-
-    Raises:
-        ValueError: if the page does not have these two lines once each.
-    """
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
-    if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"the page must hold {begin.strip()} and {end.strip()} once each")
-    pattern = re.escape(begin) + ".*" + re.escape(end)
-    return re.sub(pattern, lambda _: f"{begin}{text}\n{end}", page, flags=re.DOTALL)
-
-
-def interval_text(value: float, low: float, high: float) -> str:
-    """Write an estimate and its interval."""
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
 def score_text(score: dict[str, Any]) -> str:
     """Write a score as mean, 95 % interval and number of distinct returns, two cells."""
     return f"{interval_text(score['mean'], *score['ci95'])} | {score['n_unique']}"
@@ -185,11 +177,3 @@ def teachers_table(folder: Path) -> str:
         cells += [f"{record['wall_seconds'] / 60:,.0f} min", record["commit"][:7]]
         lines.append(cells)
     return as_table(lines)
-
-
-def with_table(text: str, table: str) -> str:
-    """Put a table in the place of the one that a page has, or of its placeholder."""
-    lines = text.splitlines()
-    (start,) = [i for i, line in enumerate(lines) if line.startswith("| teacher |")]
-    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
-    return "\n".join([*lines[:start], table, *lines[end:]]) + "\n"

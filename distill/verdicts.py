@@ -7,8 +7,9 @@ import numpy as np
 from distill import statistics
 from distill.config import DistillConfig
 from distill.grids import AS_LONG
+from distill.markdown import as_table
 from distill.statistics import Comparison, Interval, Verdict
-from distill.tables import Cell, as_table
+from distill.tables import Cell
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
@@ -38,7 +39,7 @@ def scores_of(cells: Sequence[Cell], **labels: str) -> ScoresBySeed:
 
 
 def verdict_table(cells: Sequence[Cell]) -> str:
-    """Lay out, for each teacher and budget, what each arm is worth beside the plain one.
+    """Lay out, for each teacher and budget run, what each arm is worth beside the plain one.
 
     Interquartile means are over all runs of an arm that was played in every game, probabilities of
     improvement over the games that both arms were played in, each with a stratified bootstrap
@@ -109,14 +110,15 @@ def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, str, str]]:
-    rows = ((c.labels["teacher"], c.labels["budget"], c.labels["arm"]) for c in cells)
+    done = (cell.labels for cell in cells if cell.outcomes)
+    rows = ((labels["teacher"], labels["budget"], labels["arm"]) for labels in done)
     return list(dict.fromkeys(rows))
 
 
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     if not mine:
-        return ["not run", *[""] * (len(COLUMNS) - 1)]
+        return ["none: the teacher is no better than the floor", *[""] * (len(COLUMNS) - 1)]
     runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
     mean = _mean_share(cells, teacher, budget, arm)
     found = [runs, "" if mean is None else percent(mean)]

@@ -24,6 +24,7 @@ from distill.curves import Point, collect, read_zoo
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.grids import DEFAULTS, GAMES
+from distill.markdown import with_section, with_table
 from distill.origins import small_network_of
 from distill.outcomes import Outcome, collect_outcomes
 from distill.plan import teachers_by_grade
@@ -39,8 +40,6 @@ from distill.tables import (
     grid_table,
     probe_section,
     teachers_table,
-    with_section,
-    with_table,
 )
 from distill.tool_config import GRIDS
 from distill.tracking import read_run

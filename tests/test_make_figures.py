@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from run_folders import make_run
 
-from distill import figures, tables
+from distill import figures, markdown, tables
 from distill.curves import Point, collect, read_zoo
 from distill.rows import read_rows
 from distill.rungs import read_rungs, runs_of
@@ -133,14 +133,14 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
 def test_a_new_table_takes_the_place_of_the_old_one_and_of_nothing_else():
     page = "a\n\n| teacher | x |\n|---|---|\n| old | 1 |\n\nb\n"
     expected = "a\n\n| teacher |\n| new |\n\nb\n"
-    assert tables.with_table(page, "| teacher |\n| new |") == expected
+    assert markdown.with_table(page, "| teacher |\n| new |") == expected
     at_the_end = "a\n| teacher | x |\n| old | 1 |\n"
-    assert tables.with_table(at_the_end, "| teacher |") == "a\n| teacher |\n"
+    assert markdown.with_table(at_the_end, "| teacher |") == "a\n| teacher |\n"
 
 
 def test_the_page_of_the_teachers_that_ship_has_the_table_of_their_records():
     page = (make_figures.TEACHERS / "README.md").read_text()
-    assert tables.with_table(page, tables.teachers_table(make_figures.TEACHERS)) == page
+    assert markdown.with_table(page, tables.teachers_table(make_figures.TEACHERS)) == page
 
 
 def test_curves_of_teachers_are_named_after_their_settings():

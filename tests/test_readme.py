@@ -8,7 +8,7 @@ from pathlib import Path
 import make_figures
 import pytest
 
-from distill import tables
+from distill import markdown, tables
 from distill.config import DistillConfig, EvalConfig, TeacherConfig
 from distill.probe import Probe
 from distill.rows import read_rows
@@ -103,13 +103,13 @@ def test_ci_runs_the_readmes_test_command():
 
 def test_what_is_said_of_uncertainty_agrees_with_its_csv():
     text = tables.probe_section(read_rows(make_figures.PROBES, Probe))
-    assert tables.with_section(README, "uncertainty", text) == README
+    assert markdown.with_section(README, "uncertainty", text) == README
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_generated_sections_agree_with_the_csv(grid):
     text = make_figures.section_of(grid, CELLS[grid])
-    assert tables.with_section(README, grid, text) == README
+    assert markdown.with_section(README, grid, text) == README
 
 
 def test_no_placeholder_is_left():
