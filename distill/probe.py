@@ -20,7 +20,7 @@ from distill.types import ByteArray, Envs, FloatArray, Teacher
 from distill.uncertainty import AUGMENTATIONS, TELLING, Uncertainty
 
 # Beside single augmentations:
-DEFAULT, ENTROPY = f"one drawn of {', '.join(TELLING)}", "the teacher's entropy"
+DEFAULT, ENTROPY = f"in use: one of {', '.join(TELLING)}", "the teacher's entropy"
 
 
 class Probe(NamedTuple):
@@ -33,7 +33,7 @@ class Probe(NamedTuple):
     correlation: float  # mean over games of Spearman's rho with the error, over a game's states
     low: float  # 95 % interval, Student's t over games
     high: float
-    mean: float  # of the signal, nats
+    mean: float  # of the signal
     n_games: int
     n_states: int  # of each game
     seed: int
@@ -57,14 +57,19 @@ def visit(
 def signals_and_errors(
     teacher: Teacher, better: Teacher, states: ByteArray, *, seed: int
 ) -> tuple[dict[str, FloatArray], FloatArray]:
-    """Measure every signal and the error of states (T, N, S, 84, 84), in nats: (T, N) each."""
-    measures = {
+    """Measure every signal and the error of states (T, N, S, 84, 84): (T, N) each.
+
+    All are in nats but for DEFAULT, which is in units of each augmentation's own mean.
+    """
+    singles = {
         name: Uncertainty(teacher, augmentations=[name], seed=seed) for name in AUGMENTATIONS
-    } | {DEFAULT: Uncertainty(teacher, seed=seed)}  # as --use_uncertainty measures it
+    }
+    in_use = Uncertainty(teacher, seed=seed)  # by --use_uncertainty
     rows: list[dict[str, Tensor]] = []
     for part in torch.from_numpy(states):  # (N, S, 84, 84)
         logits = teacher.logits(part)
-        row = {name: measure(part, logits) for name, measure in measures.items()}
+        row = {name: single.divergence(part, logits) for name, single in singles.items()}
+        row[DEFAULT] = in_use(part, logits)
         row[ENTROPY] = losses.entropy(logits)
         row["error"] = losses.divergence("kl", better.logits(part), logits)
         rows.append(row)

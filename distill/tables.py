@@ -149,7 +149,7 @@ def probe_section(rows: Sequence[Probe]) -> str:
     games = {
         game: env_id for game, env_id in GAMES.items() if any(r.env_id == env_id for r in rows)
     }
-    lines = [["signal", *(f"{game}: {x}" for game in games for x in ("correlation", "mean, nats"))]]
+    lines = [["signal", *(f"{game}: {x}" for game in games for x in ("correlation", "mean"))]]
     for signal in dict.fromkeys(row.signal for row in rows):
         line = [signal]
         for env_id in games.values():

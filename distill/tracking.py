@@ -34,7 +34,7 @@ TAGS = {
     "icm/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
     "icm/feature_std": "std of a feature over a minibatch, mean over features; near 0: collapsed",
     "rnd/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
-    "uncertainty/mean": "mean divergence of the teacher's answers to augmented states, nats",
+    "uncertainty/mean": "mean uncertainty of samples; 1: answers move as far as they usually do",
     "explore/epsilon": "probability of a random action",
     "explore/teacher_mix": "probability that the teacher acts",
     "explore/coverage": "distinct frames (12 x 12, 16 grays) since the last multiple of 1e5 steps",

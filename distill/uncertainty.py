@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.networks import N_PIXELS
-from distill.types import Teacher
+from distill.types import IntArray, Teacher
 
 AUGMENTATIONS = ("jitter", "erasing", "blur", "rotation", "resample", "sharpness", "autocontrast")
 # Those whose uncertainty rises with the teacher's error on Freeway and on Pong
@@ -101,7 +101,9 @@ class Uncertainty:
     """Measures per sample how inconsistent a teacher is under augmentations.
 
     Each draw changes each sample by one augmentation chosen at random and asks the teacher once
-    more, so that a draw costs one forward pass.
+    more, so that a draw costs one forward pass. Augmentations differ in how much they move answers,
+    by a factor of a hundred on Freeway: each answer is measured in units of what its augmentation
+    has brought about on average so far, or the draw would count for more than the state.
 
     Args:
         teacher: whom to ask.
@@ -128,26 +130,45 @@ class Uncertainty:
         self._teacher, self._n_draws = teacher, n_draws
         self._transforms = [_transform(name) for name in augmentations]
         self._rng = np.random.default_rng(seed)
+        # Of all divergences so far, by augmentation: how many, and their sum.
+        self._moments = np.zeros((2, len(self._transforms)))
 
-    @torch.no_grad()  # measures a fixed teacher; nothing here is trained
     def __call__(self, obs: Tensor, logits: Tensor) -> Tensor:
-        """Measure the uncertainty of a batch.
+        """Measure the uncertainty of a batch, in units of each augmentation's own mean.
 
         Args:
             obs: raw uint8 (B, S, 84, 84).
             logits: the teacher's answers to them (B, A).
 
         Returns:
-            float32 (B,), Jensen-Shannon divergence in nats, 0 to ln 2, averaged over draws.
+            float32 (B,), 0 or more, 1 where the answer moves as far as it usually does; averaged
+            over draws.
         """
-        assert obs.dtype == torch.uint8, obs.dtype
-        total = torch.zeros(len(obs), device=logits.device)
-        for _ in range(self._n_draws):
-            total += _jensen_shannon(logits, self._teacher.logits(self._augment(obs)))
-        return total / self._n_draws
+        draws = [self._relative(*self._draw(obs, logits)) for _ in range(self._n_draws)]
+        return torch.stack(draws).mean(0)
 
-    def _augment(self, obs: Tensor) -> Tensor:
+    def divergence(self, obs: Tensor, logits: Tensor) -> Tensor:
+        """Measure a batch as `__call__` does, but in nats: float32 (B,), 0 to ln 2."""
+        draws = [self._draw(obs, logits)[0] for _ in range(self._n_draws)]
+        return torch.stack(draws).mean(0)
+
+    @torch.no_grad()  # measures a fixed teacher; nothing here is trained
+    def _draw(self, obs: Tensor, logits: Tensor) -> tuple[Tensor, IntArray]:
+        """Return the Jensen-Shannon divergences (B,) and which augmentations (B,) they are of."""
+        assert obs.dtype == torch.uint8, obs.dtype
         choice = self._rng.integers(len(self._transforms), size=len(obs))
+        augmented = self._augment(obs, choice)
+        return _jensen_shannon(logits, self._teacher.logits(augmented)), choice
+
+    def _relative(self, divergence: Tensor, choice: IntArray) -> Tensor:
+        found = divergence.cpu().double().numpy()
+        n = len(self._transforms)
+        self._moments += np.bincount(choice, minlength=n), np.bincount(choice, found, minlength=n)
+        count, total = self._moments
+        mean = torch.from_numpy((total / count.clip(1))[choice]).to(divergence)
+        return divergence / mean.clamp_min(torch.finfo(mean.dtype).tiny)
+
+    def _augment(self, obs: Tensor, choice: IntArray) -> Tensor:
         seeds = self._rng.integers(2**63, size=len(self._transforms))
         augmented = torch.empty_like(obs)
         for i, transform in enumerate(self._transforms):
@@ -157,12 +178,13 @@ class Uncertainty:
         return augmented
 
     def state(self) -> dict[str, Any]:
-        """Return the place in the random stream, as plain strings and numbers."""
-        return dict(self._rng.bit_generator.state)
+        """Return the place in the random stream and what was seen, as plain values."""
+        return {"rng": dict(self._rng.bit_generator.state), "moments": self._moments.tolist()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue the random stream from where `state` was taken."""
-        self._rng.bit_generator.state = state
+        """Continue from where `state` was taken."""
+        self._rng.bit_generator.state = state["rng"]
+        self._moments = np.array(state["moments"])
 
 
 def _jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:

@@ -282,7 +282,7 @@ def test_a_plain_run_has_no_curves_of_curiosity(folder, plain):
 
 def test_curiosity_and_doubt_are_measured_and_the_latter_is_positive(folder, curious):
     shown = curves(folder / "curious")
-    assert all(0 < value < math.log(2) for _, value in shown["uncertainty/mean"])
+    assert all(0.01 < value < 100 for _, value in shown["uncertainty/mean"])
     assert all(value > 0 for _, value in shown["icm/intrinsic_reward"])
     assert all(0 <= value <= 1 for _, value in shown["icm/inverse_accuracy"])
 

@@ -61,7 +61,7 @@ def brightness(obs: Tensor) -> Tensor:
 
 def measure(teacher, obs: Tensor, *, seed: int = 0, **settings) -> Tensor:
     """Uncertainty of a teacher whose answer to the pictures as they are is its answer to `obs`."""
-    return Uncertainty(teacher, seed=seed, **settings)(obs, teacher.logits(obs))
+    return Uncertainty(teacher, seed=seed, **settings).divergence(obs, teacher.logits(obs))
 
 
 # Augmentations
@@ -282,6 +282,31 @@ def test_a_resumed_run_continues_the_stream(tmp_path):
     resumed.load_state(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(resumed(obs, logits), end)
     assert not torch.equal(beginning, end)
+
+
+def test_each_augmentation_is_measured_by_what_it_usually_brings_about():
+    obs, teacher, names = noise(64), ReadsPixels(), ["jitter", "blur"]
+    logits = teacher.logits(obs)
+    nats = Uncertainty(teacher, augmentations=names, seed=5).divergence(obs, logits)
+    is_blur = np.random.default_rng(5).integers(2, size=64).astype(bool)  # as it was drawn
+    assert nats[~is_blur].mean() > 5 * nats[is_blur].mean()
+    relative = Uncertainty(teacher, augmentations=names, seed=5)
+    found = relative(obs, logits)
+    for chosen in (is_blur, ~is_blur):
+        torch.testing.assert_close(found[chosen], nats[chosen] / nats[chosen].mean())
+    # Later ones by the mean of all so far.
+    both = Uncertainty(teacher, augmentations=["jitter"], seed=5)
+    one, two = both(obs[:32], logits[:32]), both(obs[32:], logits[32:])
+    again = Uncertainty(teacher, augmentations=["jitter"], seed=5)
+    first = again.divergence(obs[:32], logits[:32])
+    second = again.divergence(obs[32:], logits[32:])
+    torch.testing.assert_close(one, first / first.mean())
+    torch.testing.assert_close(two, second / torch.cat((first, second)).mean())
+
+
+def test_a_teacher_that_never_moves_has_no_uncertainty_in_its_own_units_either():
+    obs, teacher = noise(16), SetInItsWays([1.0, 0.0])
+    assert not Uncertainty(teacher, seed=0)(obs, teacher.logits(obs)).any()
 
 
 def test_importing_the_module_does_not_import_kornia():
