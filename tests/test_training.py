@@ -246,7 +246,8 @@ def test_a_bonus_beside_an_auxiliary_loss_of_no_weight_is_a_bonus_alone():
 
 def test_uncertainty_that_weights_the_bonus_alone_leaves_distillation_alone():
     only_bonus = {"use_uncertainty": True, "uncertainty_target": "bonus"}
-    assert same_weights(trained(), trained(**only_bonus))
+    unheard = {**BONUS, "w_policy": constant(0.0), "w_value": constant(0.0)}
+    assert same_weights(trained(**unheard), trained(**unheard, **only_bonus))
     assert not same_weights(trained(**BONUS), trained(**BONUS, **only_bonus))
 
 
