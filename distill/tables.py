@@ -86,9 +86,8 @@ def row_axes(cells: Sequence[Cell]) -> list[str]:
     return [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
 
 
-def rows_of(cells: Sequence[Cell], *, run: bool) -> list[tuple[str, ...]]:
-    """Return a grid's rows, as values of its axes: those of which something was run, or others."""
-    axes = row_axes(cells)
+def rows_of(cells: Sequence[Cell], axes: Sequence[str], *, run: bool) -> list[tuple[str, ...]]:
+    """Return a grid's rows, as values of axes: those of which something was run, or the others."""
     rows: dict[tuple[str, ...], bool] = {}
     for cell in cells:
         row = tuple(cell.labels[axis] for axis in axes)
@@ -107,7 +106,7 @@ def grid_table(cells: Sequence[Cell]) -> str:
     for game in games:
         head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
     lines = [head]
-    for row in rows_of(cells, run=True):
+    for row in rows_of(cells, axes, run=True):
         line = list(row)
         for game in games:
             line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
@@ -136,7 +135,7 @@ def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[C
         return f"Not run yet: {command}."
     (n_games,) = {outcome.games for outcome in done}
     state = f"{len(done)} of {n_planned} runs of {command} are done"
-    left = "; ".join(" ".join(row) for row in rows_of(cells, run=False))
+    left = "; ".join(" ".join(row) for row in rows_of(cells, row_axes(cells), run=False))
     missing = f" Not run: {left}." if left else ""
     return f"{lay_out(cells)}\n\n{state}, scored over {n_games} games each.{missing}"
 

@@ -9,7 +9,7 @@ from distill.config import DistillConfig
 from distill.grids import AS_LONG
 from distill.markdown import as_table
 from distill.statistics import Comparison, Interval, Verdict
-from distill.tables import Cell
+from distill.tables import Cell, rows_of
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
@@ -20,6 +20,7 @@ ANSWERS: Mapping[Verdict, str] = {
     "no effect within 2 %": "an equal student, within 2 % of the teacher's range",
     "inconclusive": "no difference that so few seeds could tell",
 }
+AXES = ("teacher", "budget", "arm")  # a row for each combination
 COLUMNS = (
     *("runs", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
@@ -46,8 +47,8 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     interval; verdicts come from differences paired by seed. At equal time an arm stands beside
     plain students that were trained as long by the clock.
     """
-    lines = [[*row, *_worth(cells, *row)] for row in _rows(cells)]
-    return as_table([["teacher", "budget", "arm", *COLUMNS], *lines])
+    lines = [[*row, *_worth(cells, *row)] for row in rows_of(cells, AXES, run=True)]
+    return as_table([[*AXES, *COLUMNS], *lines])
 
 
 def curiosity_section(cells: Sequence[Cell]) -> str:
@@ -60,7 +61,7 @@ def answer(cells: Sequence[Cell]) -> str:
     found = [
         f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what}, n ="
         f" {difference.n_pairs}: {percent(interval_of(difference))})"
-        for teacher, budget, arm in _rows(cells)
+        for teacher, budget, arm in rows_of(cells, AXES, run=True)
         if arm == DEFAULT_ARM
         for what, difference in zip(
             ("steps", "time"), _differences(cells, teacher, budget, arm), strict=True
@@ -73,7 +74,7 @@ def answer(cells: Sequence[Cell]) -> str:
 def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's interquartile mean of the share, for each teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
-    for teacher, budget, arm in _rows(cells):
+    for teacher, budget, arm in rows_of(cells, AXES, run=True):
         mean = _mean_share(cells, teacher, budget, arm)
         if mean is not None:
             found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = mean
@@ -107,12 +108,6 @@ def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
             title = f"{labels['game']}, {labels['teacher']} teacher, {labels['budget']} budget"
             found.setdefault(title, {})[labels["arm"]] = statistics.mean_interval(seen)
     return found
-
-
-def _rows(cells: Sequence[Cell]) -> list[tuple[str, str, str]]:
-    done = (cell.labels for cell in cells if cell.outcomes)
-    rows = ((labels["teacher"], labels["budget"], labels["arm"]) for labels in done)
-    return list(dict.fromkeys(rows))
 
 
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
