@@ -8,7 +8,8 @@ explore. For rl-zoo's Atari preset:
 `--n_envs 8 --n_epochs 4 --learning_rate 2.5e-4:0 --clip_range 0.1:0 --w_entropy 0.01
 --repeat_probability 0 --no-data_init`.
 
-`python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with.
+`python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with, and
+`python ppo_teacher.py 2e7 --init_from TEACHER.zip` does so where only a teacher of it is left.
 """
 
 from datetime import datetime
@@ -22,10 +23,11 @@ from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
 from distill.floors import first_score_note
-from distill.ppo import build, check_networks, go_on, learn, restore
+from distill.ppo import build, learn, restore
 from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
 from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
+from distill.warm_start import check_networks, first_step, go_on
 
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow
@@ -65,6 +67,7 @@ def start(
     if cfg.resume is None:
         check_settings(cfg)
         cfg = check_networks(cfg)
+        first_step(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
@@ -93,7 +96,7 @@ def main() -> None:
     """Train, from the start or from a checkpoint, to the total that was asked for."""
     cfg, run_dir, started, state = start(cli.parse_command(TeacherConfig, __doc__ or ""))
     assert cfg.total_steps is not None
-    done = 0 if state is None else state["steps"]
+    done = first_step(cfg) if state is None else state["steps"]
     prepare_process(cfg.n_threads)
     model = build(cfg, first_step=done)
     go_on(model, cfg, fresh=state is None)
@@ -111,7 +114,7 @@ def main() -> None:
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
         n_steps = cfg.total_steps - done
-        learn(model, n_steps, callback, log_interval=log_interval, fresh=state is None)
+        learn(model, n_steps, callback, log_interval=log_interval)
         progress.close()
     print("done; score it with: python eval_teacher.py")
     print(f"curves: tensorboard --logdir {run_dir.parent}")

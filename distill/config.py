@@ -83,10 +83,13 @@ class TeacherConfig:
     )
     repeat_steps: int = option(100_000, "steps over which that probability falls to 0", steps)
     init_from: Path | None = option(
-        None, "student .safetensors to go on from, at its size and without held actions", Path
+        None,
+        "student .safetensors or teacher .zip to go on from, at its size and without held actions;"
+        " a teacher's steps count",
+        Path,
     )
     warm_up_steps: int = option(
-        50_000, "first steps after --init_from, in which only the value head learns", steps
+        50_000, "steps after a student's --init_from in which only the value head learns", steps
     )
     kickstart: Path | None = option(
         None, "teacher .zip to stay near by its KL (Schmitt et al. 2018)", Path

@@ -6,6 +6,7 @@ from typing import Any
 
 from distill.config import PLACES
 from distill.provenance import commit_of
+from distill.teacher import is_teacher
 from distill.tracking import read_run
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
@@ -40,10 +41,11 @@ def kind_of(settings: Mapping[str, Any]) -> str:
     if "student" in settings:
         return "curious" if settings.get("use_curiosity") else "plain"
     network = settings.get("network", TEACHER_NETWORK)
-    origin = " from a student" if settings.get("init_from") else ""
+    first = settings.get("init_from")
+    origin = " from a student" if first and not is_teacher(Path(first)) else ""
     near = ", kickstarted" if settings.get("kickstart") else ""
-    is_teacher = network == TEACHER_NETWORK and not origin
-    return "teacher" if is_teacher else f"{SMALL_PPO}{network}{origin}{near}"
+    is_large = network == TEACHER_NETWORK and not origin
+    return "teacher" if is_large else f"{SMALL_PPO}{network}{origin}{near}"
 
 
 def small_network_of(kind: str) -> str | None:

@@ -17,11 +17,12 @@ from distill.errors import DivergedError
 from distill.fast_policy import FastCnnPolicy
 from distill.ladder import keep_teacher, ladder
 from distill.origins import command_of
-from distill.ppo import learn_only_values, training_state
+from distill.ppo import training_state
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.schedules import Every, LinearSchedule
 from distill.tracking import TAGS, Tracker, read_run
+from distill.warm_start import learn_only_values
 
 # 0 / 0 where all returns are alike, as they are before a game's first reward.
 UNDEFINED_WITHOUT_REWARD = "train/explained_variance"

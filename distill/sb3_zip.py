@@ -55,19 +55,20 @@ _READ_ERRORS = (
 )
 
 
-def read_actor(path: Path, dtype: torch.dtype) -> Student:
+def read_actor(path: Path, dtype: torch.dtype, *, with_value: bool = False) -> Student:
     """Read encoder and action head of a PPO or A2C zip; runs nothing in it, draws no random number.
 
     Args:
         path: the zip, its weights in float32 or float16.
         dtype: compute type of the convolutions; weights are float32.
+        with_value: read the value head too, which must be on the actor's encoder.
 
     Raises:
         ValueError: if it is anything else, saying what it is and what is allowed.
     """
     try:
         policy, header = _read_zip(path)
-        return _build(_actor_weights(policy, header), dtype)
+        return _build(_weights(policy, header, with_value=with_value), dtype)
     except ValueError as error:
         raise ValueError(f"{path} {error}; {ALLOWED}") from error
 
@@ -145,19 +146,27 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _actor_weights(policy: bytes, header: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the actor's weights under the names that Student gives them, float32."""
+def _weights(policy: bytes, header: dict[str, Any], *, with_value: bool) -> dict[str, Tensor]:
+    """Return the weights asked for under the names that Student gives them, float32."""
     state = _load_state(policy)
     # Copies in SB3 1.7 and later; where actor and critic share nothing, the actor's is this one.
     shared = "pi_features_extractor.cnn.0.weight" not in state
     extractor = "features_extractor" if shared else "pi_features_extractor"
     names = {f"encoder.{layer}": f"{extractor}.{layer}" for layer in _LAYERS}
-    names["action_net"] = "action_net"
+    names |= {head: head for head in ("action_net", *(["value_net"] if with_value else []))}
     keys = {f"{k}.{part}": f"{v}.{part}" for k, v in names.items() for part in ("weight", "bias")}
     if not all(map(_KNOWN_KEY.fullmatch, state)) or not set(keys.values()) <= set(state):
         raise ValueError(f"is {_kind(state)}{_policy_class(header)}")
     _refuse_by_header(header)
+    if with_value and not _shares_encoder(state):
+        raise ValueError("has a critic with an encoder of its own")
     return {name: _checked(key, state[key]) for name, key in keys.items()}
+
+
+def _shares_encoder(state: dict[str, Tensor]) -> bool:
+    """Whether actor and critic see the same features; SB3 1.7 and later write copies of a layer."""
+    copies = [k for k in state if k.startswith("vf_")]
+    return all(torch.equal(state[k], state.get(f"pi_{k[3:]}", state[k])) for k in copies)
 
 
 def _kind(state: dict[str, Tensor]) -> str:
@@ -209,7 +218,8 @@ def _build(weights: dict[str, Tensor], dtype: torch.dtype) -> Student:
     if not all(1 <= size <= MAX_WIDTH for size in (*widths, n_stack, n_actions)):
         raise ValueError(f"has widths {widths}, {n_stack} frames and {n_actions} actions")
     with torch.device("meta"):  # shapes only: random initial weights would move the caller's seed
-        network = Student(widths, n_actions, n_stack=n_stack, dtype=dtype)
+        with_value = "value_net.weight" in weights
+        network = Student(widths, n_actions, n_stack=n_stack, dtype=dtype, with_value=with_value)
     for name, wanted in network.state_dict().items():
         got = tuple(weights[name].shape)
         if got != tuple(wanted.shape):

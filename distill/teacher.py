@@ -75,11 +75,30 @@ def load_teacher(
         FileNotFoundError: if there is no such file, with the command that makes one.
         ValueError: if it is anything but a teacher, saying what it is and what is allowed.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"no teacher at {path}: make one with `{COMMAND}`")
+    _check_exists(path)
     network = read_actor(path, dtype)
     # A teacher never learns; an optimizer given its parameters by mistake would fail at once.
     return NetworkTeacher(network.eval().requires_grad_(False).to(device), path=path)
+
+
+def is_teacher(path: Path) -> bool:
+    """Whether a file is a teacher by its name, not a student."""
+    return path.suffix == ".zip"
+
+
+def load_actor_critic(path: Path) -> Student:
+    """Read a teacher to go on training from, its value head included; on the CPU, float32.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_teacher` does; also if actor and critic share none.
+    """
+    _check_exists(path)
+    return read_actor(path, torch.float32, with_value=True)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"no teacher at {path}: make one with `{COMMAND}`")
 
 
 def check_fits(teacher: NetworkTeacher, env_id: str, n_actions: int) -> None:
@@ -129,6 +148,12 @@ def env_id_of(path: Path) -> str | None:
         return record["env_id"]
     match = _NAME.fullmatch(path.name)
     return re.sub(r"^ALE-", "ALE/", match["env"]) if match else None
+
+
+def steps_of(path: Path) -> int:
+    """Return the steps that a teacher was trained for, from the .json beside it; 0 if unknown."""
+    steps = read_record(path).get("steps")
+    return steps if isinstance(steps, int) and steps > 0 else 0
 
 
 def _teachers_in(folder: Path) -> list[Path]:

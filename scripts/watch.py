@@ -38,6 +38,7 @@ from distill.teacher import (
     best_teacher,
     check_fits,
     env_id_of,
+    is_teacher,
     load_teacher,
 )
 from distill.tool_config import WatchConfig
@@ -69,7 +70,7 @@ def load(path: Path) -> Player:
     Raises:
         FileNotFoundError, ValueError: if it is not there, or neither.
     """
-    if path.suffix == ".zip":
+    if is_teacher(path):
         return Player(path, load_teacher(path), env_id_of(path))
     student, metadata = load_student(path, device=CPU)
     return Player(path, NetworkTeacher(student, path=path), metadata.get("env_id"))
@@ -128,7 +129,7 @@ def set_table(player: Player, env_id: str, seed: int) -> Table:
 def describe(player: Player, table: Table) -> Panel:
     """Return what is written above and beside a player's pictures."""
     path, network = player.path, player.network
-    name = path.stem if path.suffix == ".zip" else f"{path.resolve().parent.name}/{path.stem}"
+    name = path.stem if is_teacher(path) else f"{path.resolve().parent.name}/{path.stem}"
     size = f"{network.widths}: {n_actor_parameters(network.network):,} parameters"
     return Panel(name, size, table.action_names)
 

@@ -10,7 +10,7 @@ from fakes import BandTeacher, FakeEnvs, make_run, settings, train
 from stable_baselines3 import PPO
 from torch import Tensor
 
-from distill import ppo, training
+from distill import ppo, training, warm_start
 from distill.config import TeacherConfig
 from distill.envs import make_atari
 from distill.initialization import MAX_GAIN, N_STATES, standardize
@@ -161,14 +161,14 @@ def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
     cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, n_envs=4, n_steps=64, **what)
     drawn = [p.detach().clone() for p in ppo.build(cfg).policy.parameters()]
     model = ppo.build(cfg)
-    ppo.go_on(model, cfg, fresh=fresh)
+    warm_start.go_on(model, cfg, fresh=fresh)
     return model, drawn
 
 
 @pytest.mark.atari
 def test_a_fresh_teachers_encoder_is_standardized_on_states_of_its_game():
     model, drawn = a_teacher()
-    obs = ppo.first_states(AtariVecEnv(make_atari(PONG, 4, seed=0, training=True)), seed=0)
+    obs = warm_start.first_states(AtariVecEnv(make_atari(PONG, 4, seed=0, training=True)), seed=0)
     assert obs.shape == (N_STATES, 21, 21, 64)
     assert len(obs.unique(dim=0)) > N_STATES / 2
     encoder = model.policy.features_extractor

@@ -1,5 +1,6 @@
-"""Going on from a student: its weights, a critic warmed up, a teacher kept near."""
+"""Going on from a student or a teacher: weights, critic, steps, a teacher kept near."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from policies import N_ACTIONS, a_policy, log_probabilities, random_obs
 from stable_baselines3 import PPO
 from torch import Tensor
+from zips import tiny_state, write_zip
 
-from distill import cli, ppo
+from distill import cli, ppo, warm_start
 from distill.checkpoint import load_student, save_student
 from distill.config import TeacherConfig
 from distill.fast_policy import FastCnnPolicy
@@ -16,6 +18,7 @@ from distill.kickstart import Kickstart
 from distill.networks import Student, pack
 from distill.sb3 import export_zip
 from distill.schedules import LinearSchedule
+from distill.teacher import load_actor_critic, load_teacher
 from distill.types import WIDTHS
 
 ENV = "PongNoFrameskip-v4"
@@ -98,9 +101,9 @@ def config(**settings) -> TeacherConfig:
 
 
 def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:
-    cfg = ppo.check_networks(cfg)
+    cfg = warm_start.check_networks(cfg)
     model = ppo.build(cfg)
-    ppo.go_on(model, cfg, fresh=fresh)
+    warm_start.go_on(model, cfg, fresh=fresh)
     assert isinstance(model.policy, FastCnnPolicy)
     return model, model.policy
 
@@ -116,6 +119,52 @@ def test_a_policy_begins_with_the_students_answers_at_its_size(student_path):
 
 
 @pytest.mark.atari
+def test_a_policy_begins_with_a_teachers_answers_and_values(teacher_path):
+    teacher = a_policy(WIDTHS["0.1pct"])
+    _, policy = built(config(init_from=teacher_path))
+    obs = random_obs()
+    for answer in (log_probabilities, lambda policy, obs: policy.predict_values(obs)):
+        # float16 weights in the zip
+        torch.testing.assert_close(answer(policy, obs), answer(teacher, obs), rtol=0.01, atol=1e-3)
+    assert policy.value_net.weight.abs().min() > 0
+
+
+@pytest.mark.parametrize(("steps", "first"), [(40, 40), (None, 0), ("40", 0), (-1, 0)])
+def test_a_teachers_steps_count_where_its_record_says_them(teacher_path, steps, first):
+    teacher_path.with_suffix(".json").write_text(json.dumps({"steps": steps}))
+    assert warm_start.first_step(config(init_from=teacher_path)) == first
+
+
+def test_a_students_steps_do_not_count(student_path):
+    student_path.with_suffix(".json").write_text(json.dumps({"steps": 40}))
+    assert warm_start.first_step(config(init_from=student_path)) == 0
+
+
+def test_a_total_that_leaves_no_step_after_the_teachers_is_refused(teacher_path):
+    teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 64}))
+    with pytest.raises(ValueError, match=r"total_steps counts those of .* more than 64, got 64"):
+        warm_start.first_step(config(init_from=teacher_path))
+
+
+def test_a_teacher_whose_critic_has_an_encoder_of_its_own_is_refused(tmp_path):
+    state = tiny_state()
+    name = "vf_features_extractor.cnn.0.bias"
+    state[name] = state[name] + 1
+    path = write_zip(tmp_path / "apart.zip", state)
+    assert load_teacher(path).n_actions == 3  # its actor is fine
+    with pytest.raises(ValueError, match=r"apart\.zip has a critic with an encoder of its own"):
+        load_actor_critic(path)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_values_are_read_from_old_zips_and_new_ones(tmp_path, copies):
+    state = tiny_state(copies=copies)
+    network = load_actor_critic(write_zip(tmp_path / "t.zip", state))
+    assert network.value_net is not None
+    torch.testing.assert_close(network.value_net.weight.data, state["value_net.weight"])
+
+
+@pytest.mark.atari
 def test_a_resumed_run_keeps_the_weights_it_has(student_path):
     cfg = config(init_from=student_path)
     begun, resumed = (built(cfg, fresh=fresh)[1] for fresh in (True, False))
@@ -127,7 +176,7 @@ def test_a_resumed_run_keeps_the_weights_it_has(student_path):
 def test_only_the_value_head_learns_while_the_critic_warms_up():
     policy = a_policy(WIDTHS["0.1pct"])
     for only_values in (True, False):
-        ppo.learn_only_values(policy, only_values)
+        warm_start.learn_only_values(policy, only_values)
         policy.zero_grad()
         values, log_prob, entropy = policy.evaluate_actions(random_obs(), torch.zeros(5).long())
         (values.sum() + log_prob.sum() + entropy.sum()).backward()
@@ -164,17 +213,17 @@ def test_ppo_with_a_teacher_comes_nearer_to_it():
 )
 def test_a_student_of_another_game_or_size_is_refused(student_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        ppo.check_networks(cli.replace(config(init_from=student_path), **settings))
+        warm_start.check_networks(cli.replace(config(init_from=student_path), **settings))
 
 
 @pytest.mark.atari
 def test_a_teacher_of_another_game_is_refused(teacher_path):
     cfg = config(kickstart=teacher_path)
     with pytest.raises(ValueError, match=r"--kickstart .* choose from the 3 actions .* got 6"):
-        ppo.check_networks(cli.replace(cfg, env="FreewayNoFrameskip-v0"))
+        warm_start.check_networks(cli.replace(cfg, env="FreewayNoFrameskip-v0"))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     for name in "init_from", "kickstart":
         with pytest.raises(FileNotFoundError):
-            ppo.check_networks(config(**{name: tmp_path / "none.zip"}))
+            warm_start.check_networks(config(**{name: tmp_path / "none.zip"}))

@@ -20,7 +20,7 @@ LAYERS = (
     " film grids plan measuring worth",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures augmented_figure verdicts",
-    "training ppo ladder ppo_callback ppo_process study report",
+    "training ppo warm_start ladder ppo_callback ppo_process study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
@@ -40,6 +40,7 @@ HOMES = {
         "distill.fast_policy",
         "distill.sb3",
         "distill.ppo",
+        "distill.warm_start",
         "distill.ladder",
         "distill.ppo_callback",
         "distill.ppo_process",  # stock SB3's, to be measured

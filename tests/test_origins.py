@@ -15,6 +15,7 @@ from distill.types import WIDTHS, Widths
         (TeacherConfig(), "teacher", None),
         (TeacherConfig(network=WIDTHS["net3"]), "PPO net3", "net3"),
         (TeacherConfig(init_from=Path("s.safetensors")), "PPO nature from a student", "nature"),
+        (TeacherConfig(init_from=Path("t.zip")), "teacher", None),
         (
             TeacherConfig(
                 network=WIDTHS["1pct"], init_from=Path("s.safetensors"), kickstart=Path("t.zip")

@@ -230,6 +230,22 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     assert (settings["network"], settings["kickstart"]) == ("0.3pct", teacher.name)
 
 
+def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path):
+    """Its curves, its ladder and its schedules begin where the teacher's end."""
+    monkeypatch.chdir(tmp_path)
+    teacher = only(finished, "teachers/*.zip")
+    done = json.loads(teacher.with_suffix(".json").read_text())["steps"]
+    small = [word for word in SMALL if word not in ("--network", "0.1pct")]
+    begun = ["--init_from", str(teacher), "--run_dir", "run", "--teachers_dir", "made"]
+    assert run_main(monkeypatch, ppo_teacher, str(2 * done), *small, *begun) == 0
+    steps, rates = zip(*logged(Path("run"), "train/learning_rate"), strict=True)
+    assert min(steps) > done
+    assert max(rates) <= TeacherConfig().learning_rate(0.5)
+    assert load_run(Path("run"))[0]["steps"] >= 2 * done
+    assert [p.name.split("n_iters")[1] for p in Path("made").glob("*.zip")] == [f"{2 * done}.zip"]
+    assert {value for _, value in logged(Path("run"), "train/repeat_probability")} == {0.0}
+
+
 def test_a_runs_own_config_can_be_given_again(finished):
     config = only(finished, "runs/*") / "config.yaml"
     cfg = cli.parse_settings(TeacherConfig, "", ["--config", str(config), "--seed", "4"])

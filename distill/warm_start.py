@@ -1,0 +1,152 @@
+"""What a run of PPO begins with: a student's weights, a teacher's, or layers that fit the game."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from stable_baselines3 import PPO
+from torch import Tensor
+
+from distill import cli
+from distill.checkpoint import load_student
+from distill.config import TeacherConfig
+from distill.device import resolve_precision
+from distill.envs import make_atari
+from distill.fast_policy import N_STACK, FastCnnPolicy
+from distill.initialization import N_STATES, standardize
+from distill.kickstart import Kickstart
+from distill.networks import Encoder, Student
+from distill.sb3 import AtariVecEnv
+from distill.teacher import (
+    CPU,
+    NetworkTeacher,
+    is_teacher,
+    load_actor_critic,
+    load_teacher,
+    steps_of,
+)
+
+STATES_APART = 8  # steps between two states that layers are standardized on
+HOLD_PROBABILITY = 0.8  # of the random actions that lead there
+
+
+def first_step(cfg: TeacherConfig) -> int:
+    """Return the step that a new run begins at: that of the teacher it goes on from, or 0.
+
+    Raises:
+        ValueError: if no step is left to train for.
+    """
+    if cfg.init_from is None or not is_teacher(cfg.init_from):
+        return 0
+    done = steps_of(cfg.init_from)
+    assert cfg.total_steps is not None
+    if cfg.total_steps <= done:
+        raise ValueError(
+            f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
+            f" {done:,}, got {cfg.total_steps:,}"
+        )
+    return done
+
+
+def load_first(path: Path) -> Student:
+    """Read a network to go on from; a teacher's has its value head.
+
+    Raises:
+        FileNotFoundError, ValueError: if the file is not what it should be.
+    """
+    return load_actor_critic(path) if is_teacher(path) else load_student(path, device=CPU)[0]
+
+
+def check_networks(cfg: TeacherConfig) -> TeacherConfig:
+    """Check the network to go on from and the teacher to stay near; take the former's size.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is not what it should be, or of another game or size.
+    """
+    networks: dict[str, Student | NetworkTeacher] = {}
+    if cfg.kickstart is not None:
+        networks[f"--kickstart {cfg.kickstart}"] = load_teacher(cfg.kickstart)
+    if cfg.init_from is not None:
+        first = load_first(cfg.init_from)
+        networks[f"--init_from {cfg.init_from}"] = first
+        if cfg.network not in (TeacherConfig().network, first.widths):
+            raise ValueError(
+                f"--network must be that of --init_from, {first.widths}, got {cfg.network}"
+            )
+        cfg = cli.replace(cfg, network=first.widths)
+    if networks:
+        games = make_atari(cfg.env, 1, seed=0, training=False)
+        games.close()
+        for name, network in networks.items():
+            if (network.n_actions, network.n_stack) != (games.n_actions, N_STACK):
+                raise ValueError(
+                    f"{name} must choose from the {games.n_actions} actions of {cfg.env} and see"
+                    f" {N_STACK} frames, got {network.n_actions} and {network.n_stack}"
+                )
+    return cfg
+
+
+def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
+    """Give a model weights to begin with, and the teacher to stay near, if any.
+
+    A fresh one has a student's or a teacher's weights, or layers standardized on the games' first
+    states.
+
+    Args:
+        model: as `build` returns it.
+        cfg: the run's settings.
+        fresh: whether the run begins; one that is resumed has its weights already.
+
+    Raises:
+        FileNotFoundError, ValueError: if a file is not what it should be, or of another game.
+    """
+    policy = model.policy
+    assert isinstance(policy, FastCnnPolicy)
+    if cfg.init_from is not None and fresh:
+        first = load_first(cfg.init_from)
+        policy.features_extractor.load_state_dict(first.encoder.state_dict())
+        policy.action_net.load_state_dict(first.action_net.state_dict())
+        if first.value_net is not None:
+            policy.value_net.load_state_dict(first.value_net.state_dict())
+    elif cfg.data_init and fresh:
+        encoder = policy.features_extractor
+        assert isinstance(model.env, AtariVecEnv)
+        assert isinstance(encoder, Encoder)
+        standardize(encoder, first_states(model.env, cfg.seed).to(model.device))
+        # Random values of such features differ from state to state: advantages before any reward.
+        torch.nn.init.zeros_(policy.value_net.weight)
+    if cfg.kickstart is not None:
+        dtype = resolve_precision(cfg.precision, model.device)
+        policy.kickstart = Kickstart(load_teacher(cfg.kickstart, device=model.device, dtype=dtype))
+
+
+def first_states(games: AtariVecEnv, seed: int) -> Tensor:
+    """Play random actions, each held for five steps on average, and return some of the states.
+
+    The games start anew when training does, and these steps count nowhere: 8,192 in all.
+
+    Returns:
+        uint8 (N_STATES or a few more, 21, 21, 16 S), packed.
+    """
+    rng, n = np.random.default_rng(seed), games.num_envs
+    assert isinstance(games.action_space, Discrete)
+    actions = rng.integers(games.action_space.n, size=n)
+    games.reset()
+    seen: list[np.ndarray] = []
+    for step in range(STATES_APART * -(-N_STATES // n)):
+        fresh = rng.integers(games.action_space.n, size=n)
+        actions = np.where(rng.random(n) < HOLD_PROBABILITY, actions, fresh)
+        obs, *_ = games.step(actions)
+        if step % STATES_APART == 0:
+            seen.append(np.asarray(obs))
+    return torch.from_numpy(np.concatenate(seen))
+
+
+def learn_only_values(policy: FastCnnPolicy, only_values: bool) -> None:
+    """Freeze all but the value head, or nothing.
+
+    The advantages of a fresh critic are noise, and would undo what a student was taught.
+    """
+    for name, parameter in policy.named_parameters():
+        parameter.requires_grad_(not only_values or name.startswith("value_net."))
