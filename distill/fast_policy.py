@@ -1,5 +1,6 @@
 """SB3's CnnPolicy and rollout buffer, answering the same from fewer copies and fewer objects."""
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -18,6 +19,7 @@ from distill.networks import Encoder
 from distill.types import Widths
 
 N_STACK = 4
+MIN_HELD_PROBABILITY = 0.01  # of an action, for it to be held
 
 
 class _Extractor(Encoder):
@@ -39,7 +41,9 @@ class FastCnnPolicy(ActorCriticCnnPolicy):
             steps each, they lead somewhere. Dabney et al. 2021 (arXiv 2006.01782) hold the random
             actions of epsilon-greedy; here any action is held, with its log-probability in the
             present state, so that PPO learns from it as from one drawn now: near to on policy
-            while a policy changes little from state to state, and exact at p = 0.
+            while a policy changes little from state to state, and exact at p = 0. None is held
+            where the policy gives it less than MIN_HELD_PROBABILITY: PPO's ratio has no bound for
+            what was impossible a moment ago, and one such action would outweigh all others.
         kickstart: what stands in for the entropy in PPO's loss, if a teacher is to be kept near.
     """
 
@@ -59,15 +63,17 @@ class FastCnnPolicy(ActorCriticCnnPolicy):
         if deterministic:
             actions = log_probs.argmax(dim=1)
         else:
-            actions = self._repeat(torch.multinomial(log_probs.exp(), num_samples=1).squeeze(1))
+            drawn = torch.multinomial(log_probs.exp(), num_samples=1).squeeze(1)
+            actions = self._repeat(drawn, log_probs)
         return actions, values, _at(log_probs, actions)
 
-    def _repeat(self, actions: Tensor) -> Tensor:
-        """Return the actions (B,) of the last call instead, where the dice say so."""
+    def _repeat(self, actions: Tensor, log_probs: Tensor) -> Tensor:
+        """Return the actions (B,) of the last call instead, where dice and policy (B, A) allow."""
         if self.repeat_probability == 0:
             return actions
         if self._last_actions is not None:
             repeats = torch.rand(len(actions), device=actions.device) < self.repeat_probability
+            repeats &= _at(log_probs, self._last_actions) > math.log(MIN_HELD_PROBABILITY)
             actions = torch.where(repeats, self._last_actions, actions)
         self._last_actions = actions
         return actions

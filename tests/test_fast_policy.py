@@ -1,5 +1,7 @@
 """The fast policy and buffer against SB3's own."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,12 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from torch import Tensor
 
-from distill.fast_policy import FastCnnPolicy, FastRolloutBuffer, policy_kwargs
+from distill.fast_policy import (
+    MIN_HELD_PROBABILITY,
+    FastCnnPolicy,
+    FastRolloutBuffer,
+    policy_kwargs,
+)
 from distill.networks import pack
 from distill.sb3 import observation_space
 from distill.types import WIDTHS
@@ -119,12 +126,26 @@ def test_actions_are_held_with_the_probability_asked_for_by_each_game_for_itself
 
 def test_a_held_action_has_its_log_probability_in_the_present_state():
     policy = a_policy()
+    policy.state_dict()["action_net.weight"] /= 100  # no action is ruled out
     policy.repeat_probability = 1.0
     first, *_ = policy(random_obs())
     other = random_obs().flip(0)
     held, _, log_prob = policy(other)
     assert torch.equal(held, first)
     same(log_prob, log_probabilities(policy, other)[torch.arange(5), first])
+
+
+def test_an_action_is_not_held_where_the_policy_rules_it_out():
+    policy = a_policy(WIDTHS["0.1pct"])
+    policy.repeat_probability = 1.0
+    policy.state_dict()["action_net.weight"].zero_()
+    bias = policy.state_dict()["action_net.bias"]
+    bias[:] = torch.tensor([100.0, 0, 0, 0, 0, 0])
+    assert set(policy(random_obs())[0].tolist()) == {0}
+    bias[:] = torch.tensor([0.0, 300, 300, 300, 300, 300])  # 0 now has probability exp(-300)
+    actions, _, log_prob = policy(random_obs())
+    assert 0 not in actions
+    assert log_prob.min() > math.log(MIN_HELD_PROBABILITY)
 
 
 def test_greedy_actions_are_never_held():
