@@ -50,7 +50,8 @@ def keep_teacher(
         model: what was trained.
         cfg: the run's settings.
         started: when the run began; all of its teachers carry this date.
-        mark: the ladder's round number, which names the file; the .json has the exact steps.
+        mark: the ladder's round number, which names the file, or that of a run that was stopped;
+            the .json has the exact steps.
         origin: run, command, time taken, and commit, versions and machine of the process.
     """
     path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"

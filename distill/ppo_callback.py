@@ -79,6 +79,7 @@ class TeacherCallback(BaseCallback):
         self._keep_due_teachers()
         if self._interruption.requested:
             self._save()
+            self._keep_teacher(self.num_timesteps)  # where the run ends, should it be lost
             resume = f"python ppo_teacher.py --resume {self._run_dir}"
             sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
             raise KeyboardInterrupt
@@ -142,5 +143,8 @@ class TeacherCallback(BaseCallback):
 
     def _keep_due_teachers(self) -> None:
         while self._marks and self.num_timesteps >= self._marks[0]:
-            origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
-            keep_teacher(self.model, self._cfg, self._started, self._marks.pop(0), origin)
+            self._keep_teacher(self._marks.pop(0))
+
+    def _keep_teacher(self, mark: int) -> None:
+        origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
+        keep_teacher(self.model, self._cfg, self._started, mark, origin)

@@ -386,6 +386,8 @@ def test_ctrl_c_saves_and_says_how_to_resume(monkeypatch, tmp_path, capsys, numb
     steps = load_run(Path("run"))[0]["steps"]
     assert f"stopped at step {steps:,}; continue with: python ppo_teacher.py --resume run\n" in err
     assert "Traceback" not in err
+    (record,) = Path("teachers").glob(f"*_n_iters{steps}.json")
+    assert json.loads(record.read_text())["steps"] == steps
 
 
 @pytest.mark.slow
