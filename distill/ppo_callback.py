@@ -21,7 +21,8 @@ from distill.ppo import training_state
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.schedules import Every, LinearSchedule
-from distill.tracking import TAGS, Tracker, read_run
+from distill.tags import TAGS
+from distill.tracking import Tracker, read_run
 from distill.warm_start import learn_only_values
 
 # 0 / 0 where all returns are alike, as they are before a game's first reward.

@@ -18,63 +18,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from distill.cli import Settings, read_yaml, to_yaml
 from distill.files import write_text
 from distill.provenance import provenance
+from distill.tags import TAGS
 
 CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
-
-TAGS = {
-    "distill/kl": "KL from teacher to student at temperature 1, on samples that favor a high one",
-    "distill/agreement": "share of samples on which both have the same best action",
-    "distill/teacher_entropy": "mean entropy of the teacher's policy, nats",
-    "distill/student_entropy": "mean entropy of the student's policy, nats",
-    "icm/inverse_loss": "cross-entropy of the action given both states' features",
-    "icm/forward_loss": "half the squared error of the predicted features, summed over them",
-    "icm/inverse_accuracy": "share of samples whose action the inverse model names",
-    "icm/majority_share": "share of the ring's commonest action: what naming it always would reach",
-    "icm/forward_skill": "1 - forward loss / that of predicting that nothing changes",
-    "icm/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
-    "icm/feature_std": "std of a feature over a minibatch, mean over features; near 0: collapsed",
-    "rnd/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
-    "uncertainty/mean": "mean uncertainty of samples; 1: answers move as far as they usually do",
-    "explore/epsilon": "probability of a random action",
-    "explore/teacher_mix": "probability that the teacher acts",
-    "explore/coverage": "distinct frames (12 x 12, 16 grays) since the last multiple of 1e5 steps",
-    "explore/bonus_std": "running std of the intrinsic reward's discounted return, its scale",
-    "explore/bonus_share": "c_int bonus / (that + c_ext game reward), absolute sums over a rollout",
-    "loss/distill": "unweighted loss term: the divergence",
-    "loss/icm": "unweighted loss term: (1 - beta) inverse + beta forward",
-    "loss/rnd": "unweighted loss term: the predictor's squared error, mean over features",
-    "loss/policy": "unweighted loss term: PPO-clip",
-    "loss/value": "unweighted loss term: squared error of the value estimate",
-    "loss/entropy": "unweighted loss term: minus the student's entropy",
-    "grad_norm/distill": "norm of that term's own gradient, measured every fifth row",
-    "grad_norm/icm": "likewise",
-    "grad_norm/rnd": "likewise",
-    "grad_norm/policy": "likewise",
-    "grad_norm/value": "likewise",
-    "grad_norm/entropy": "likewise",
-    "eval/mean_reward": "student's mean score over whole games, sampled actions",
-    "eval/mean_reward_greedy": "the same, greedy actions",
-    "eval/mean_ep_length": "mean length of those games in agent steps, sampled actions",
-    "eval/score_share": "(student - floor) / (teacher - floor), sampled actions",
-    "eval/teacher": "the teacher's mean score by the same protocol, a flat line to compare with",
-    "eval/floor": "the higher of the random and the best constant policy's mean score, likewise",
-    "train/n_updates": "student: updates made so far",
-    "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
-    "rollout/ep_len_mean": "their mean length in agent steps",
-    "time/fps": "agent steps a second, evaluations left out",
-    "train/learning_rate": "the optimizer's step size",
-    "train/entropy_loss": "teacher: minus the mean entropy of its policy",
-    "train/policy_gradient_loss": "teacher: PPO's clipped loss",
-    "train/value_loss": "teacher: mean squared error of the value estimate",
-    "train/approx_kl": "teacher: estimated KL between the policies before and after an update",
-    "train/clip_fraction": "teacher: share of samples whose probability ratio was clipped",
-    "train/loss": "teacher: loss of the last minibatch",
-    "train/explained_variance": "teacher: share of the returns' variance that the value explains",
-    "train/clip_range": "teacher: PPO's clipping range",
-    "train/entropy_weight": "teacher: weight of the entropy bonus",
-    "train/kickstart_kl": "teacher: KL from --kickstart's teacher to the policy, nats",
-    "train/repeat_probability": "teacher: probability that a game's last action is played again",
-}
 
 CHARTS = {
     "distillation": {

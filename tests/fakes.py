@@ -16,7 +16,8 @@ from distill.learner import Learner
 from distill.networks import Student
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
-from distill.tracking import TAGS, Tracker
+from distill.tags import TAGS
+from distill.tracking import Tracker
 from distill.training import Hooks, train_student
 from distill.types import Game, Step, Widths
 from distill.uncertainty import Uncertainty

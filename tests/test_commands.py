@@ -26,7 +26,8 @@ from distill.config import DistillConfig
 from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import n_actor_parameters
 from distill.sb3 import export_zip, observation_space
-from distill.tracking import TAGS, read_run
+from distill.tags import TAGS
+from distill.tracking import read_run
 from distill.types import WIDTHS
 
 pytestmark = [pytest.mark.atari, pytest.mark.slow]

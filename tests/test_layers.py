@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
-    " progress statistics parsing errors markdown",
+    " progress statistics parsing errors markdown tags sb3_archive",
     "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
     " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins curves rungs"
     " film grids plan measuring worth",
@@ -171,7 +171,7 @@ def test_kornia_is_imported_only_when_it_is_used():
 
 
 def test_training_meets_games_and_teachers_only_as_protocols():
-    not_needed = ("envs", "teacher", "sb3", "sb3_zip", "ppo")
+    not_needed = ("envs", "teacher", "sb3", "sb3_zip", "sb3_archive", "ppo")
     assert not reachable("distill.training") & {f"distill.{name}" for name in not_needed}
 
 

@@ -12,8 +12,8 @@ from distill import markdown, tables
 from distill.config import DistillConfig, EvalConfig, TeacherConfig
 from distill.probe import Probe
 from distill.rows import read_rows
+from distill.tags import TAGS
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
-from distill.tracking import TAGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

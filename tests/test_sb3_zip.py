@@ -204,9 +204,9 @@ def test_a_header_that_means_nothing_is_not_needed(tmp_path, header):
 
 
 def test_an_oversized_header_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.sb3_zip.MAX_HEADER_BYTES", 1000)
+    monkeypatch.setattr("distill.sb3_archive.MAX_HEADER_BYTES", 1000)
     path = write_zip(tmp_path / "a.zip", tiny_state(), header=" " * 2000 + "{}")
-    monkeypatch.setattr("distill.sb3_zip.json.loads", lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr("distill.sb3_archive.json.loads", lambda *_, **__: pytest.fail("was read"))
     assert read_actor(path, torch.float32).n_actions == 3
 
 

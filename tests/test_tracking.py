@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from distill import cli
 from distill.config import TeacherConfig
 from distill.schedules import LinearSchedule
-from distill.tracking import CSV_COLUMNS, TAGS, Tracker, create_run, read_run
+from distill.tags import TAGS
+from distill.tracking import CSV_COLUMNS, Tracker, create_run, read_run
 from distill.types import WIDTHS
 
 KL, FPS = "distill/kl", "time/fps"
