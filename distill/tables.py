@@ -1,6 +1,7 @@
 """From the outcomes of runs to what the README shows: a grid's cells, and its table."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,6 +174,13 @@ def teachers_table(folder: Path) -> str:
         evaluation = record["evaluation"]
         cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
         cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
-        cells += [f"{record['wall_seconds'] / 60:,.0f} min", record["commit"][:7]]
+        cells += [duration_text(record), record["commit"][:7]]
         lines.append(cells)
     return as_table(lines)
+
+
+def duration_text(record: dict[str, Any]) -> str:
+    """Write how long a teacher was trained for, and what it went on from, if anything."""
+    first = record.get("settings", {}).get("init_from")
+    after = re.sub(".*_(?=n_iters)", "", Path(first).stem) if first else None
+    return f"{record['wall_seconds'] / 60:,.0f} min" + (f" after {after}" if after else "")

@@ -117,7 +117,11 @@ def scored(name, steps, **more):
 
 
 def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
-    teachers = [scored("envPong_b", 2000, grade="good"), scored("envPong_a", 10_000)]
+    begun = {"init_from": "teachers/envPong_20261121-150317_n_iters2000.zip"}
+    teachers = [
+        scored("envPong_b", 2000, grade="good"),
+        scored("envPong_a", 10_000, settings=begun),
+    ]
     for name, record in [*teachers, scored("envBreakout_c", 5)]:
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     (tmp_path / "envPong_d.json").write_text(json.dumps({"steps": 7}))  # not scored yet
@@ -128,6 +132,7 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
         "| envPong_b | good | 2,000 | 1.23 (1.00 to 1.50) | 4 | -2.00 (1.00 to 1.50) | 4"
         " | 2 min | abcdef0 |"
     )
+    assert lines[2].endswith(" | 2 min after n_iters2000 | abcdef0 |")
 
 
 def test_a_new_table_takes_the_place_of_the_old_one_and_of_nothing_else():
