@@ -22,6 +22,7 @@ from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
+from distill.teacher import is_teacher
 from distill.tracking import Tracker, read_run
 from distill.warm_start import learn_only_values
 
@@ -72,6 +73,7 @@ class TeacherCallback(BaseCallback):
         assert self._cfg.total_steps is not None
         self._checkpoint_due = Every(self._cfg.checkpoint_steps, self.num_timesteps)
         self._marks = [mark for mark in ladder(self._cfg.total_steps) if mark > self.num_timesteps]
+        self._began = self.num_timesteps
         self._seen_score = bool(self.model.ep_info_buffer)
 
     def _on_rollout_start(self) -> None:
@@ -80,7 +82,8 @@ class TeacherCallback(BaseCallback):
         self._keep_due_teachers()
         if self._interruption.requested:
             self._save()
-            self._keep_teacher(self.num_timesteps)  # where the run ends, should it be lost
+            if self.num_timesteps > self._began:  # all that is left, should the run be lost
+                self._keep_teacher(self.num_timesteps)
             resume = f"python ppo_teacher.py --resume {self._run_dir}"
             sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
             raise KeyboardInterrupt
@@ -134,7 +137,7 @@ class TeacherCallback(BaseCallback):
             if (means := kickstart.pop_means()) is not None:
                 self.logger.record("train/kickstart_kl", means[0])
                 self.logger.record("train/entropy_loss", -means[1])
-        if cfg.init_from:
+        if cfg.init_from and not is_teacher(cfg.init_from):
             learn_only_values(model.policy, self.num_timesteps < cfg.warm_up_steps)
         self.logger.record("train/entropy_weight", w_entropy)
         self.logger.record("train/repeat_probability", probability)

@@ -69,15 +69,16 @@ def _weights(
     if not all(map(_KNOWN_KEY.fullmatch, state)) or not set(keys.values()) <= set(state):
         raise ValueError(f"is {_kind(state)}{_policy_class(header)}")
     _refuse_by_header(header)
-    if with_value and not _shares_encoder(state):
+    if with_value and not _shares(state, extractor):
         raise ValueError("has a critic with an encoder of its own")
     return {name: _checked(key, state[key]) for name, key in keys.items()}
 
 
-def _shares_encoder(state: dict[str, Tensor]) -> bool:
-    """Whether actor and critic see the same features; SB3 1.7 and later write copies of a layer."""
-    copies = [k for k in state if k.startswith("vf_")]
-    return all(torch.equal(state[k], state.get(f"pi_{k[3:]}", state[k])) for k in copies)
+def _shares(state: dict[str, Tensor], extractor: str) -> bool:
+    """Whether the critic sees the actor's features; its layers are copies, if they are there."""
+    critic = "vf_features_extractor"
+    own = {k: k.replace(critic, extractor) for k in state if k.startswith(critic)}
+    return all(torch.equal(state[k].float(), state[v].float()) for k, v in own.items())
 
 
 def _kind(state: dict[str, Tensor]) -> str:

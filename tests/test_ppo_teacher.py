@@ -31,6 +31,7 @@ from distill.checkpoint import NAMES, load_run, save_run, save_student
 from distill.config import TeacherConfig
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
+from distill.teacher import load_actor_critic
 from distill.tracking import read_run
 from distill.types import WIDTHS
 
@@ -231,7 +232,7 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
 
 
 def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path):
-    """Its curves, its ladder and its schedules begin where the teacher's end."""
+    """Curves, ladder and schedules begin where the teacher ends, and all layers learn at once."""
     monkeypatch.chdir(tmp_path)
     teacher = only(finished, "teachers/*.zip")
     done = json.loads(teacher.with_suffix(".json").read_text())["steps"]
@@ -241,7 +242,10 @@ def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_pat
     steps, rates = zip(*logged(Path("run"), "train/learning_rate"), strict=True)
     assert min(steps) > done
     assert max(rates) <= TeacherConfig().learning_rate(0.5)
-    assert load_run(Path("run"))[0]["steps"] >= 2 * done
+    state = load_run(Path("run"))[0]
+    assert state["steps"] >= 2 * done
+    first, name = load_actor_critic(teacher).encoder.state_dict(), "cnn.0.weight"
+    assert not torch.equal(state["policy"][f"features_extractor.{name}"], first[name])
     assert [p.name.split("n_iters")[1] for p in Path("made").glob("*.zip")] == [f"{2 * done}.zip"]
     assert {value for _, value in logged(Path("run"), "train/repeat_probability")} == {0.0}
 
