@@ -129,15 +129,20 @@ def settings_of(command: str) -> str:
 def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
-    """Draw a panel for each game that has teachers: learning curves, teachers, floors."""
+    """Draw a panel for each game that has teachers: learning curves, teachers, floors.
+
+    Published curves end where ours do: what Breakout comes to later would flatten what is compared.
+    """
     figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         draw_teachers(axes, mine)
-        if env_id in zoo:
-            steps, scores = zip(*zoo[env_id], strict=True)
+        kept = [rung for rung in rungs if rung.env_id == env_id]
+        reach = max([p.step for p in mine] + [rung.steps for rung in kept])
+        if published := [point for point in zoo.get(env_id, []) if point[0] <= reach]:
+            steps, scores = zip(*published, strict=True)
             axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
-        draw_rungs(axes, [rung for rung in rungs if rung.env_id == env_id])
+        draw_rungs(axes, kept)
         axes.set_xlim(left=1e4)
         finish(axes, env_id)
     return figure

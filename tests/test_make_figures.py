@@ -90,11 +90,12 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
 
     rungs = read_rungs(tmp_path)
     assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
-    zoo = {env_id: [(50_000, 0.0), (100_000, 7.0)], "Other-v4": [(1, 99.0)]}
+    # The last of the published points lies beyond what we have.
+    zoo = {env_id: [(25_000, 0.0), (50_000, 7.0), (60_000, 400.0)], "Other-v4": [(1, 99.0)]}
     (axes,) = figures.draw_ladder(points, rungs, zoo).axes
     lines = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert [[20_000, 1.0], [40_000, 3.0]] in lines
-    assert [[50_000, 0.0], [100_000, 7.0]] in lines
+    assert [[25_000, 0.0], [50_000, 7.0]] in lines
     assert [[20_000, 4.0], [50_000, 8.0]] in lines
     assert {line[0][1] for line in lines if line[0][1] == line[-1][1]} == {-2.0, 1.5}
     (bars,) = axes.collections
