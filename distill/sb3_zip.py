@@ -78,7 +78,7 @@ def _shares(state: dict[str, Tensor], extractor: str) -> bool:
     """Whether the critic sees the actor's features; its layers are copies, if they are there."""
     critic = "vf_features_extractor"
     own = {k: k.replace(critic, extractor) for k in state if k.startswith(critic)}
-    return all(torch.equal(state[k].float(), state[v].float()) for k, v in own.items())
+    return all(torch.equal(_checked(k, state[k]), _checked(v, state[v])) for k, v in own.items())
 
 
 def _kind(state: dict[str, Tensor]) -> str:

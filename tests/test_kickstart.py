@@ -156,6 +156,14 @@ def test_a_teacher_whose_critic_has_an_encoder_of_its_own_is_refused(tmp_path):
         load_actor_critic(path)
 
 
+def test_a_copy_that_would_unpack_to_more_than_memory_is_refused(tmp_path):
+    state = tiny_state()
+    name = "vf_features_extractor.cnn.0.bias"
+    state[name] = torch.zeros(1, dtype=torch.float16).expand(2**45)
+    with pytest.raises(ValueError, match=rf"has 35,184,372,088,832 numbers in {name}"):
+        load_actor_critic(write_zip(tmp_path / "t.zip", state))
+
+
 @pytest.mark.parametrize("copies", [True, False])
 def test_values_are_read_from_old_zips_and_new_ones(tmp_path, copies):
     state = tiny_state(copies=copies)
