@@ -14,10 +14,11 @@ from torch import Tensor
 
 from distill import losses
 from distill.acting import logits_of, sample_actions
+from distill.augmentations import AUGMENTATIONS
 from distill.statistics import mean_interval, rank_correlation
 from distill.teacher import CPU
 from distill.types import ByteArray, Envs, FloatArray, Teacher
-from distill.uncertainty import AUGMENTATIONS, TELLING, Uncertainty
+from distill.uncertainty import TELLING, Uncertainty
 
 # Beside single augmentations:
 DEFAULT, ENTROPY = f"in use: one of {', '.join(TELLING)}", "the teacher's entropy"

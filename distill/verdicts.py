@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from distill import statistics
+from distill import comparison, statistics
+from distill.comparison import Comparison, Verdict
 from distill.config import DistillConfig
 from distill.grids import AS_LONG
 from distill.markdown import as_table
-from distill.statistics import Comparison, Interval, Verdict
+from distill.statistics import Interval
 from distill.tables import Cell, rows_of
 
 BASELINE = "plain"
@@ -146,12 +147,12 @@ def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:
 
 
 def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> Comparison | None:
-    differences = statistics.paired_differences(arm, plain)
-    return statistics.compare(differences) if differences else None
+    differences = comparison.paired_differences(arm, plain)
+    return comparison.compare(differences) if differences else None
 
 
 def _texts(found: Comparison | None) -> tuple[str, str]:
-    return ("", "") if found is None else (percent(interval_of(found)), statistics.describe(found))
+    return ("", "") if found is None else (percent(interval_of(found)), comparison.describe(found))
 
 
 def interval_of(found: Comparison) -> Interval:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from distill import cli
+from distill.augmentations import AUGMENTATIONS, augment
 from distill.augmented_figure import Augmented, draw_augmented
 from distill.device import prepare_process
 from distill.envs import make_atari
@@ -32,7 +33,6 @@ from distill.rows import write_rows
 from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher
-from distill.uncertainty import AUGMENTATIONS, augment
 
 TEACHERS = ROOT / "teachers"
 TABLE = ROOT / "scripts" / "results" / "uncertainty.csv"

@@ -15,9 +15,9 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ types options config tool_config schedules losses cli device files provenance"
     " progress statistics parsing errors markdown tags sb3_archive",
-    "envs networks initialization bonus icm rnd coverage uncertainty rollouts learner evaluation"
-    " floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins curves rungs"
-    " film grids plan measuring worth",
+    "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
+    " evaluation floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins"
+    " curves rungs film grids plan measuring worth comparison",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures augmented_figure verdicts",
     "training ppo warm_start ladder ppo_callback ppo_process study report",
@@ -46,7 +46,7 @@ HOMES = {
         "distill.ppo_process",  # stock SB3's, to be measured
     },
     "ale_py": {"distill.envs"},
-    "kornia": {"distill.uncertainty"},
+    "kornia": {"distill.augmentations"},
 }
 # Whatever reads these runs what it reads, or imports past the table.
 FORBIDDEN_IMPORTS = {
@@ -165,7 +165,7 @@ def test_libraries_stay_in_their_places(package):
 
 
 def test_kornia_is_imported_only_when_it_is_used():
-    found = [i for i in IMPORTS["distill.uncertainty"] if top(i.module) == "kornia"]
+    found = [i for i in IMPORTS["distill.augmentations"] if top(i.module) == "kornia"]
     assert found
     assert all(i.in_function for i in found)
 
