@@ -28,6 +28,7 @@ from distill.parsing import (
     one_of,
     positive,
     positive_int,
+    share,
     steps,
 )
 from distill.schedules import LinearSchedule
@@ -169,11 +170,22 @@ class DistillConfig:
     batch_size: int = option(16, "samples in a minibatch", positive_int)
     n_candidates: int = option(
         4,
-        "draw k times as many samples, keep some with odds by their last known KL; 1: uniform",
+        "draw k times as many samples and keep some, by --prefer; 1: uniform",
         positive_int,
+    )
+    prefer: str = option(
+        "kl",
+        "odds of being kept: kl, the last known KL, or gap, between the teacher's two best actions",
+        one_of("kl", "gap"),
+    )
+    importance_weights: bool = option(
+        False, "weight the divergence by 1 / the probability of being kept", flag
     )
     learning_rate: LinearSchedule = schedule(2e-3, 0.0, "Adam's step size")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
+    ema_decay: float = option(
+        0.0, "score moving averages of the weights that keep this much each update; 0: off", share
+    )
     epsilon: LinearSchedule = schedule(0.1, 0.0, "probability of a random action", 0.5)
     teacher_mix: LinearSchedule = schedule(0.0, 0.0, "probability that the teacher acts")
     seed: int = seed_option(0)

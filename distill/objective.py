@@ -99,7 +99,7 @@ def _ring_losses(
         divergence = (
             kl if (cfg.loss, cfg.temperature) == ("kl", 1) else _divergence(cfg, batch, logits)
         )
-        terms["distill"] = (_distill_weights(cfg, batch) * divergence).mean()
+        terms["distill"] = (_sample_weights(cfg, batch) * divergence).mean()
     if icm is not None and "icm" in names:
         output = icm(features["state"], features["successor"], batch.action, icm_gradient)
         beta = cfg.icm_beta
@@ -117,10 +117,12 @@ def _divergence(cfg: DistillConfig, batch: Batch, logits: Tensor) -> Tensor:
     )
 
 
-def _distill_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
-    if "distill" in cfg.doubts:
-        return distill_weights(batch.uncertainty)
-    return 1.0
+def _sample_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
+    weights = distill_weights(batch.uncertainty) if "distill" in cfg.doubts else 1.0
+    if cfg.importance_weights:
+        rarity = 1 / batch.inclusion
+        weights = weights * (rarity / rarity.mean())
+    return weights
 
 
 def _policy_terms(

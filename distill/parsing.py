@@ -28,6 +28,7 @@ nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
 positive = number(float, "a number above 0", lambda x: x > 0)
 nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)
 fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+share = number(float, "a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
 def steps(text: str) -> int:

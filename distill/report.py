@@ -49,7 +49,7 @@ def report(
         "student_parameters": n_student,
         "teacher_parameters": n_teacher,
         "compression": n_teacher / n_student,
-        **measure_fidelity(run.student, batch),
+        **measure_fidelity(run.scored_student, batch),
         "steps": run.n_steps_done,
         "updates": run.n_updates,
         "settings": cli.to_yaml(run.cfg),

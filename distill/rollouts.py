@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distill.networks import BLOCK, N_BLOCKS, pack
+from distill.preference import action_gap, keep
 from distill.types import Batch, BoolArray, ByteArray, FloatArray, IntArray
 
 FRAME_BYTES = (N_BLOCKS * BLOCK) ** 2
@@ -115,25 +116,29 @@ class Ring:
         return np.flatnonzero(within)
 
     def sample(
-        self, rng: np.random.Generator, batch_size: int, *, n_candidates: int = 1, pairs: bool
+        self,
+        rng: np.random.Generator,
+        batch_size: int,
+        *,
+        pairs: bool,
+        n_candidates: int = 1,
+        prefer: str = "kl",
     ) -> Batch:
         """Draw a minibatch of states with a successor in the same game.
 
         Args:
             rng: source of randomness.
             batch_size: B.
-            n_candidates: 1 draws uniformly. k > 1 draws k B states and keeps B of them with odds
-                proportional to their divergence when last measured (Gumbel top-k: without
-                replacement, no importance weights).
             pairs: also rebuild the successors.
+            n_candidates: 1 draws uniformly. k > 1 draws k B states and keeps B of them, without
+                replacement, by the odds of `prefer`.
+            prefer: `kl`, the divergence when last measured, or `gap`, the teacher's action gap.
         """
         drawn = rng.integers(len(self._candidates), size=batch_size * n_candidates)
-        places = self._candidates[drawn]
+        places, inclusion = self._candidates[drawn], np.ones(batch_size, np.float32)
         if n_candidates > 1:
-            # Between two policies that agree, rounding makes it negative by up to 1e-7.
-            odds = self.divergence[places].clip(0) + 1e-8
-            keys = np.log(odds) + rng.gumbel(size=len(places))
-            places = places[np.argpartition(-keys, batch_size - 1)[:batch_size]]
+            kept, inclusion = keep(rng, self._odds(places, prefer), batch_size)
+            places = places[kept]
         return Batch(
             place=places,
             obs=self.stacks(places),
@@ -141,7 +146,13 @@ class Ring:
             action=self._to_device(self._action[places]),
             teacher_logits=self._to_device(self._teacher_logits[places]),
             uncertainty=self._to_device(self._uncertainty[places]),
+            inclusion=self._to_device(inclusion),
         )
+
+    def _odds(self, places: IntArray, prefer: str) -> FloatArray:
+        if prefer == "gap":
+            return action_gap(self._teacher_logits[places])
+        return self.divergence[places]
 
     def spread(self, n_states: int) -> Tensor:
         """Return up to `n_states` observations, evenly spread over those that can be drawn."""

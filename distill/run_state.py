@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from distill.advantages import Rewarder
 from distill.config import DistillConfig
@@ -41,6 +42,8 @@ class Distillation:
         self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, n_stack, device)
         source = self.icm if self.rnd is None else self.rnd
         self.rewarder = Rewarder(cfg, student, source, device)
+        averaging = get_ema_multi_avg_fn(cfg.ema_decay)
+        self.average = AveragedModel(student, multi_avg_fn=averaging) if cfg.ema_decay else None
         self.coverage, self.collapse_watch = Coverage(), CollapseWatch()
         # One stream each, so that switching one use of randomness on does not shift another.
         streams = np.random.SeedSequence(cfg.seed).spawn(3)
@@ -48,6 +51,14 @@ class Distillation:
         self.games: deque[Game] = deque(maxlen=100)
         self.n_steps_done = self.n_updates = 0
         self.train_seconds = 0.0  # acting, labeling and learning; no evaluation, no checkpoints
+
+    @property
+    def scored_student(self) -> Student:
+        """Return the student that is scored and kept: the averaged one if there is one."""
+        if self.average is None:
+            return self.student
+        assert isinstance(self.average.module, Student)
+        return self.average.module
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs, as tensors and plain values."""
@@ -58,6 +69,7 @@ class Distillation:
             "student": self.student.state_dict(),
             "icm": None if self.icm is None else self.icm.state_dict(),
             "rnd": None if self.rnd is None else self.rnd.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
             "ring": self.ring.state(),
             "reward_scale": self.rewarder.scale.state(),
@@ -77,6 +89,8 @@ class Distillation:
             self.icm.load_state_dict(state["icm"])
         if self.rnd is not None:
             self.rnd.load_state_dict(state["rnd"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.ring.load_state(state["ring"])
         self.ring.restart_games()

@@ -105,6 +105,8 @@ def learn(
                 norms = run.learner.gradient_norms(out.terms)
                 metrics |= {f"grad_norm/{name}": norm for name, norm in norms.items()}
         run.learner.step(out.terms, {name: weights[name] for name in out.terms}, lr)
+        if run.average is not None:
+            run.average.update_parameters(run.student)
         if cfg.n_candidates > 1 and batch is not None and out.kl is not None:
             run.ring.divergence[batch.place] = out.kl.cpu().numpy()
         rows.append({name: term.detach() for name, term in out.terms.items()})
@@ -139,7 +141,11 @@ def draw(
     cfg, batch = run.cfg, None
     if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_candidates:
         batch = run.ring.sample(
-            run.ring_rng, cfg.batch_size, n_candidates=cfg.n_candidates, pairs="icm" in weights
+            run.ring_rng,
+            cfg.batch_size,
+            pairs="icm" in weights,
+            n_candidates=cfg.n_candidates,
+            prefer=cfg.prefer,
         )
     return batch, newest and newest.sample(run.ring, run.policy_rng, cfg.batch_size)
 

@@ -187,7 +187,7 @@ def run_to_end(
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
         metadata = {"teacher": setting.teacher_path.name, "env_id": setting.env_id}
         scorer = Scorer(
-            run.student,
+            run.scored_student,
             reference,
             run_dir=run_dir,
             tracker=tracker,

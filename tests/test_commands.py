@@ -152,7 +152,7 @@ def run(folder, plain):
 @pytest.fixture(scope="module")
 def curious(run) -> Done:
     """A run with everything switched on."""
-    done = run(*flags(run_dir="curious"), *CURIOUS)
+    done = run(*flags(run_dir="curious", ema_decay=0.9), *CURIOUS)
     assert done.status == 0, done.err
     return done
 
@@ -250,6 +250,14 @@ def test_the_student_loads_and_says_where_it_comes_from(folder, request, name):
     assert float(metadata["score"]) == found["student_score"]["sampled"]["mean"]
     trained = load_state(folder / name / NAMES[0])["student"]
     assert all(torch.equal(value, trained[key]) for key, value in student.state_dict().items())
+
+
+def test_the_student_that_is_kept_is_the_averaged_one_where_weights_are_averaged(folder, curious):
+    kept, _ = load_student(folder / "curious" / "student.safetensors", device=torch.device("cpu"))
+    state = load_run(folder / "curious")[0]
+    for name, weight in kept.state_dict().items():
+        assert torch.equal(weight, state["average"][f"module.{name}"])
+        assert not torch.equal(weight, state["student"][name])
 
 
 def test_a_run_measures_teacher_and_floors_and_keeps_the_floors(folder, plain):

@@ -67,10 +67,10 @@ def test_shards_share_the_grid_without_overlap(command, teachers):
 def test_failed_runs_are_counted_and_named_and_the_others_done(command, teachers):
     status, out, err = command("--grid", "sampling", "--retries", 0, "--workers", 2)
     assert status == 1
-    assert out.splitlines()[-1] == "sampling: 6 failed, 12 done"
-    assert "6 runs failed; runs/study/" in err.splitlines()[-1]
+    assert out.splitlines()[-1] == "sampling: 10 failed, 20 done"
+    assert "10 runs failed; runs/study/" in err.splitlines()[-1]
     again = command("--grid", "sampling", "--dry_run")[1].splitlines()[-1]
-    assert again == "sampling: 18 planned"  # none of these wrote a config.yaml
+    assert again == "sampling: 30 planned"  # none of these wrote a config.yaml
 
 
 def test_teachers_without_grades_are_refused(command):

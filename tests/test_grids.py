@@ -60,13 +60,15 @@ def test_curiosity_begins_with_what_must_be_known_first():
         assert len(chosen(runs, game=game, arm="both", budget="whole", teacher="good")) == 3
 
 
-def test_each_setting_changes_the_defaults_but_not_the_samples_a_step():
+def test_each_setting_changes_the_defaults_and_the_samples_a_step_only_if_it_says_so():
     runs = chosen(plan("settings", GOOD), seed="0", game="Pong")
     assert len({run.id for run in runs}) == len(AXES["setting"])
     default = DistillConfig()
     for run in runs:
+        factor = {"half as many updates": 0.5, "twice as many updates": 2.0}
         samples = run.cfg.batch_size / run.cfg.steps_per_update
-        assert samples == default.batch_size / default.steps_per_update
+        expected = factor.get(run.labels["setting"], 1.0)
+        assert samples == expected * default.batch_size / default.steps_per_update
 
 
 def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():

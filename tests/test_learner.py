@@ -160,7 +160,7 @@ def make_batches() -> tuple[Batch, PolicyBatch]:
     action, zeros = torch.arange(6) % 3, torch.zeros(6)
     teacher_logits = torch.randn(6, 3, generator=rng)
     return (
-        Batch(action.numpy(), obs[0], obs[1], action, teacher_logits, zeros),
+        Batch(action.numpy(), obs[0], obs[1], action, teacher_logits, zeros, zeros + 1),
         PolicyBatch(obs[2], action, zeros - 1.1, torch.randn(6, generator=rng), zeros + 1),
     )
 

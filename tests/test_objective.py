@@ -61,6 +61,7 @@ def make_batches() -> tuple[Batch, PolicyBatch]:
         action=torch.arange(N) % N_ACTIONS,
         teacher_logits=2 * torch.randn(N, N_ACTIONS, generator=rng),
         uncertainty=torch.rand(N, generator=rng),
+        inclusion=torch.linspace(0.1, 1, N),
     )
     policy_batch = PolicyBatch(
         obs=random_frames(N, rng),
@@ -362,6 +363,19 @@ def test_equal_uncertainty_weighs_nothing(level):
     plain = terms_with(DistillConfig(), torch.zeros(N))["distill"]
     weighted = terms_with(DistillConfig(use_uncertainty=True), torch.full((N,), level))["distill"]
     torch.testing.assert_close(weighted, plain, rtol=1e-6, atol=0)
+
+
+def test_importance_weights_are_in_proportion_to_one_over_the_probability_of_being_kept():
+    batches = make_batches()
+    cfg = DistillConfig(importance_weights=True, use_curiosity=True)
+    out = compute(*make_networks(), cfg, batches=batches)
+    rarity = 1 / batches[0].inclusion
+    assert out.kl is not None
+    expected = (rarity * out.kl).sum() / rarity.sum()
+    torch.testing.assert_close(out.terms["distill"], expected, rtol=1e-5, atol=0)
+    plain = compute(*make_networks(), DistillConfig(use_curiosity=True), batches=batches)
+    for name in ALL - {"distill"}:
+        assert torch.equal(out.terms[name], plain.terms[name])
 
 
 # Which terms are computed

@@ -13,7 +13,7 @@ from distill.envs import make_atari
 from distill.networks import Student, pack
 from distill.rollouts import Ring
 
-FIELDS = ("place", "obs", "next_obs", "action", "teacher_logits", "uncertainty")
+FIELDS = ("place", "obs", "next_obs", "action", "teacher_logits", "uncertainty", "inclusion")
 
 
 class Play:
@@ -209,6 +209,27 @@ def test_candidates_are_kept_with_odds_in_proportion_to_their_divergence():
     share = np.array([(kept == place).mean() for place in first])
     expected = np.array([0.1, 0.2, 0.3, 0.4])
     np.testing.assert_array_less(abs(share - expected), 4 * np.sqrt(expected * (1 - expected) / n))
+
+
+def test_candidates_are_kept_by_their_teachers_action_gap_if_that_is_preferred():
+    play, rng = fake_play().go_on(4), draws_all()
+    ring, first = play.ring, play.candidates()[:4]
+    ring.divergence[:] = 1.0
+    ring._teacher_logits[first] = np.log([[2, 2, 1], [3, 2, 0.1], [2, 4, 0.1], [1, 5, 2]])
+    gap = np.array([0, 1 / 5.1, 2 / 6.1, 3 / 8])
+    n = 2000
+    kept = [
+        ring.sample(rng, 1, n_candidates=4, prefer="gap", pairs=False).place[0] for _ in range(n)
+    ]
+    share, expected = np.array([(kept == place).mean() for place in first]), gap / gap.sum()
+    np.testing.assert_array_less(
+        abs(share - expected), 4 * np.sqrt(expected * (1 - expected) / n) + 1e-3
+    )
+
+
+def test_states_drawn_uniformly_are_all_kept():
+    batch = fake_play().go_on(4).ring.sample(np.random.default_rng(0), 16, pairs=False)
+    assert batch.inclusion.tolist() == [1.0] * 16
 
 
 def test_candidates_are_kept_without_replacement():

@@ -50,7 +50,7 @@ def test_a_cell_has_its_seeds_and_no_others():
     assert [o.run for o in cell.outcomes] == [o.run for o in done]
     assert [o.seed for o in cell.outcomes] == [0, 1, 2]
     others = [c for c in cells if c is not cell]
-    assert len(others) == 5
+    assert len(others) == 9
     assert not any(c.outcomes for c in others)
     assert {c.n_planned for c in cells} == {3}
 
@@ -103,8 +103,9 @@ def test_a_section_says_how_much_of_the_grid_is_done_and_names_the_rest():
     cells = cells_of("sampling", [outcome(run) for run in uniform[:4]])
     last = tables.grid_section("sampling", cells, tables.grid_table).splitlines()[-1]
     assert last == (
-        "4 of 18 runs of `python scripts/compare.py --grid sampling` are done,"
-        " scored over 100 games each. Not run: best 2 of; best 4 of."
+        "4 of 30 runs of `python scripts/compare.py --grid sampling` are done,"
+        " scored over 100 games each. Not run: best 2 of; best 4 of; best 4 of,"
+        " importance weights; best 4 of, by action gap."
     )
     cells = cells_of("sampling", [outcome(run) for run in runs])
     assert tables.grid_section("sampling", cells, tables.grid_table).endswith("100 games each.")
@@ -120,11 +121,12 @@ def test_a_section_replaces_what_is_between_its_marks_and_nothing_else():
 
 
 def test_points_are_drawn_at_mean_and_interval_of_each_cell():
+    runs = runs_of("sampling", sampling="uniform", game="Pong")
     cells = [
         tables.Cell(
             {"game": "Pong", "student": "net3"},
             3,
-            [outcome(run, SHARES[run.labels["seed"]]) for run in runs_of("sampling")[::6]],
+            [outcome(run, SHARES[run.labels["seed"]]) for run in runs],
         ),
         tables.Cell({"game": "Pong", "student": "net1"}, 3, []),
     ]

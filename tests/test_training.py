@@ -43,9 +43,22 @@ RND = CURIOUS | {"curiosity_source": "rnd"}
 ZERO, ONE = constant(0.0), constant(1.0)
 EVERYTHING = CURIOUS | {"use_uncertainty": True, "c_ext": ONE, "w_entropy": constant(0.01)}
 FROM_SCRATCH = {"w_distill": ZERO, "c_ext": ONE}
+AVERAGED = {"ema_decay": 0.75}
 EACH_KIND = pytest.mark.parametrize(
-    "what", [{}, EVERYTHING, RND, FROM_SCRATCH], ids=["plain", "all", "rnd", "scratch"]
+    "what",
+    [{}, EVERYTHING, RND, FROM_SCRATCH, AVERAGED],
+    ids=["plain", "all", "rnd", "scratch", "averaged"],
 )
+
+
+def noting(step, note):
+    """Make an update's step that is followed by a note."""
+
+    def step_and_note(terms, weights, lr):
+        step(terms, weights, lr)
+        note()
+
+    return step_and_note
 
 
 def record(cfg, *, stop_after=None, **games):
@@ -205,6 +218,7 @@ ACTIVE = {
     "temperature": {"temperature": 2.0},
     "reverse kl": {"loss": "reverse_kl"},
     "candidates": {"n_candidates": 4},
+    "action gap": {"n_candidates": 4, "prefer": "gap"},
 }
 
 
@@ -214,6 +228,15 @@ def test_each_mechanism_changes_the_student_from_the_first_update_on(what):
     assert plain.n_updates == other.n_updates == 1
     gradient, changed = first_gradient(plain), first_gradient(other)
     assert (changed - gradient).norm() > 1e-3 * gradient.norm()  # far beyond rounding
+
+
+def test_importance_weights_change_what_is_learned_from_the_candidates_kept():
+    kept = {"n_candidates": 4} | ONE_UPDATE
+    plain, weighted = (
+        first_gradient(trained(**kept, importance_weights=on)) for on in (False, True)
+    )
+    assert (weighted - plain).norm() > 1e-3 * plain.norm()
+    assert same_weights(trained(importance_weights=True), trained())  # uniform: all are kept
 
 
 def test_curiosity_starts_from_numbers_of_its_own():
@@ -455,6 +478,25 @@ def test_a_ring_that_could_hold_no_whole_pair_is_refused_with_the_smallest_size(
     run = make_run(settings(n_steps=2, ring_size=20))
     train(run)
     assert run.n_updates == 18
+
+
+# Averaged weights
+
+
+def test_averages_keep_their_share_at_each_update_and_leave_training_as_it_is():
+    plain, averaged = make_run(), make_run(settings(**AVERAGED))
+    seen = []
+    plain.learner.step = noting(plain.learner.step, lambda: seen.append(weights_of(plain)))
+    for run in (plain, averaged):
+        train(run)
+    assert same_weights(plain, averaged)
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {k: 0.75 * mean + 0.25 * weights[k] for k, mean in expected.items()}
+    assert len(seen) == averaged.n_updates > 5
+    found = {k: v for k, v in averaged.scored_student.state_dict().items() if k in expected}
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert plain.scored_student is plain.student
 
 
 # Resuming
