@@ -1,95 +1,26 @@
 """Running a study: a manifest with a line a run, and each run a process of the same command line.
 
-A run is known by its settings alone, so that it is found again whatever became of the program that
-started it: a finished one is not repeated, a broken one goes on from its checkpoint. While a run
-works it holds a lock on its log file; several studies may share a folder.
+A finished run is not repeated, a broken one goes on from its checkpoint. While a run works it holds
+a lock on its log file; several studies may share a folder.
 """
 
 import fcntl
-import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from distill import cli
-from distill.checkpoint import NAMES
-from distill.config import DistillConfig
 from distill.files import write_text
-from distill.plan import Run, identity
+from distill.jobs import Job, can_resume, is_finished, new_folder, runs_in
 from distill.provenance import ROOT
-from distill.tracking import read_run
 
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
 BAD_INPUT = 2  # a command's exit status when trying again is of no use
 POLL_SECONDS = 0.5
-
-
-@dataclass
-class Job:
-    """A run and what became of it."""
-
-    run: Run
-    folder: Path
-    status: str = "planned"  # running, done, failed, stopped, elsewhere (a process of another)
-    attempts: int = 0
-    exit_status: int | None = None
-    seconds: float = 0.0  # of this program's attempts
-
-    def line(self) -> str:
-        """Return this job's line of the manifest."""
-        record: dict[str, Any] = {"id": self.run.id, "grid": self.run.grid, **self.run.labels}
-        record |= {"status": self.status, "attempts": self.attempts}
-        record |= {"exit_status": self.exit_status, "seconds": round(self.seconds, 1)}
-        record |= {"folder": str(self.folder), "flags": " ".join(cli.to_argv(self.run.cfg))}
-        return json.dumps(record)
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has its result."""
-    return (folder / "result.json").is_file()
-
-
-def can_resume(folder: Path) -> bool:
-    """Whether a run has a checkpoint to go on from."""
-    return any((folder / name).is_file() for name in NAMES)
-
-
-def runs_in(out: Path) -> dict[str, Path]:
-    """Find the runs below a folder that are finished or can be resumed, by id; finished first."""
-    found: dict[str, Path] = {}
-    for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
-        if not (is_finished(folder) or can_resume(folder)):
-            continue  # it died before its first checkpoint
-        settings = read_run(folder)["settings"]
-        if "student" in settings:
-            cfg = cli.from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
-            found[identity(cfg)] = folder
-    return found
-
-
-def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
-    """Pair runs with their folders, old ones where there are, and note which are done."""
-    found, jobs = runs_in(out), []
-    for run in runs:
-        folder = found.get(run.id) or _new_folder(out, run)
-        status = "done" if is_finished(folder) else "planned"
-        jobs.append(Job(run, folder, status))
-    return jobs
-
-
-def _new_folder(out: Path, run: Run) -> Path:
-    words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]
-    name = "_".join(words).replace(" ", "").replace("/", "-") + f"_seed{run.cfg.seed}_{run.id}"
-    folder, n = out / name, 1
-    while folder.exists():
-        n += 1
-        folder = out / f"{name}_{n}"
-    return folder
 
 
 class Worker:
@@ -203,7 +134,7 @@ class Study:
         if log is not None:  # another process may have had it since, in a folder of its own
             job.folder = runs_in(out).get(job.run.id, job.folder)
         if log is not None and job.folder.exists() and not can_resume(job.folder):
-            job.folder = _new_folder(out, job.run)  # it died before its first checkpoint
+            job.folder = new_folder(out, job.run)  # it died before its first checkpoint
         if log is None or is_finished(job.folder):  # another process has it, or has just done it
             job.status = "elsewhere" if log is None else "done"
         else:

@@ -19,9 +19,10 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli
 from distill.errors import run_command
 from distill.grids import GRADES
+from distill.jobs import Job, make_jobs
 from distill.plan import Run, plan, teachers_by_grade
 from distill.progress import Interruption, Progress
-from distill.study import Job, Study, make_jobs
+from distill.study import Study
 from distill.tool_config import CompareConfig
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from distill import cli
 from distill.config import DistillConfig
+from distill.jobs import Job, can_resume, is_finished, make_jobs, runs_in
 from distill.plan import Run
-from distill.study import Job, Study, can_resume, is_finished, lock_log, make_jobs, runs_in
+from distill.study import Study, lock_log
 from distill.tracking import create_run
 
 # Stands for run_distillation.py. Its first attempt does what is asked of the run's seed.

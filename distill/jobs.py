@@ -1,0 +1,81 @@
+"""Jobs: the runs of a study, their folders, and what became of them.
+
+A run is known by its settings alone, so that it is found again whatever became of the program that
+started it.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill import cli
+from distill.checkpoint import NAMES
+from distill.config import DistillConfig
+from distill.plan import Run, identity
+from distill.tracking import read_run
+
+
+@dataclass
+class Job:
+    """A run and what became of it."""
+
+    run: Run
+    folder: Path
+    status: str = "planned"  # running, done, failed, stopped, elsewhere (a process of another)
+    attempts: int = 0
+    exit_status: int | None = None
+    seconds: float = 0.0  # of this program's attempts
+
+    def line(self) -> str:
+        """Return this job's line of the manifest."""
+        record: dict[str, Any] = {"id": self.run.id, "grid": self.run.grid, **self.run.labels}
+        record |= {"status": self.status, "attempts": self.attempts}
+        record |= {"exit_status": self.exit_status, "seconds": round(self.seconds, 1)}
+        record |= {"folder": str(self.folder), "flags": " ".join(cli.to_argv(self.run.cfg))}
+        return json.dumps(record)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / "result.json").is_file()
+
+
+def can_resume(folder: Path) -> bool:
+    """Whether a run has a checkpoint to go on from."""
+    return any((folder / name).is_file() for name in NAMES)
+
+
+def runs_in(out: Path) -> dict[str, Path]:
+    """Find the runs below a folder that are finished or can be resumed, by id; finished first."""
+    found: dict[str, Path] = {}
+    for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
+        if not (is_finished(folder) or can_resume(folder)):
+            continue  # it died before its first checkpoint
+        settings = read_run(folder)["settings"]
+        if "student" in settings:
+            cfg = cli.from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
+            found[identity(cfg)] = folder
+    return found
+
+
+def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
+    """Pair runs with their folders, old ones where there are, and note which are done."""
+    found, jobs = runs_in(out), []
+    for run in runs:
+        folder = found.get(run.id) or new_folder(out, run)
+        status = "done" if is_finished(folder) else "planned"
+        jobs.append(Job(run, folder, status))
+    return jobs
+
+
+def new_folder(out: Path, run: Run) -> Path:
+    """Name a folder after a run, one that is not there yet."""
+    words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]
+    name = "_".join(words).replace(" ", "").replace("/", "-") + f"_seed{run.cfg.seed}_{run.id}"
+    folder, n = out / name, 1
+    while folder.exists():
+        n += 1
+        folder = out / f"{name}_{n}"
+    return folder
