@@ -52,6 +52,8 @@ AXES: Mapping[str, Values] = {
         "rnd": _curious("bonus", curiosity_source="rnd"),
         "both + uncertainty": _curious("both", use_uncertainty=True, uncertainty_target="both"),
         "uncertainty": {"use_uncertainty": True},
+        # No teacher, no reward of the game's: what the bonus itself wants.
+        "bonus alone": _curious("bonus", w_distill="0", c_int="0.3", w_entropy="0.01"),
     },
     "loss": {
         "kl": {},
@@ -188,6 +190,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         },
         {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
         {"arm": LATER_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
+        {"arm": ("bonus alone",), "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
         {
             "arm": FIRST_ARMS,
             "game": BOTH_GAMES,

@@ -71,6 +71,15 @@ def test_each_setting_changes_the_defaults_and_the_samples_a_step_only_if_it_say
         assert samples == expected * default.batch_size / default.steps_per_update
 
 
+def test_a_bonus_alone_learns_from_nothing_else_to_the_end():
+    run = chosen(plan("curiosity", GOOD), arm="bonus alone")[0]
+    for progress in (0.0, 0.99):
+        weights = run.cfg.weights(progress)
+        assert weights.keys() == {"icm", "policy", "value", "entropy"}
+        assert run.cfg.encoder_gradient(progress) == "none"
+    assert run.cfg.c_ext.is_zero
+
+
 def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():
     runs = chosen(plan("encoder", GOOD), seed="0", game="Pong")
     assert len({run.id for run in runs}) == len(AXES["encoder"]) == 9
