@@ -209,6 +209,13 @@ class TapedLearner(Learner):
         self._learner.step(terms, weights, lr)
 
 
+def noise(n, *, n_stack=4, seed=0):
+    """Return stacks of gray noise (n, S, 84, 84), neither black nor white."""
+    shape = (n, n_stack, 84, 84)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(40, 201, shape, dtype=torch.uint8, generator=rng)
+
+
 def fake_hooks(tape=None, *, stop_after=None):
     """Hooks that write to a tape; they ask to stop after so many rollouts."""
     tape = [] if tape is None else tape

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import noise
 from torch import Tensor
 
 from distill.augmentations import AUGMENTATIONS, augment
@@ -12,12 +13,6 @@ from distill.envs import make_atari
 
 ROOT = Path(__file__).resolve().parent.parent
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS)
-
-
-def noise(n: int, *, n_stack: int = 4, seed: int = 0) -> Tensor:
-    shape = (n, n_stack, 84, 84)
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randint(40, 201, shape, dtype=torch.uint8, generator=rng)
 
 
 def brightness(obs: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 import math
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fakes import noise
 from torch import Tensor
 
 from distill.uncertainty import (
@@ -13,7 +13,6 @@ from distill.uncertainty import (
     distill_weights,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 LN_2 = math.log(2)
 both_weights = pytest.mark.parametrize("weigh", [distill_weights, bonus_weights])
 
@@ -41,12 +40,6 @@ class ReadsPixels:
         picture = obs.float()
         corners = [picture[..., :42, :42], picture[..., 42:, :42], picture[..., :42, 42:]]
         return torch.stack([corner.mean((1, 2, 3)) / 10 for corner in corners], 1)
-
-
-def noise(n: int, *, n_stack: int = 4, seed: int = 0) -> Tensor:
-    shape = (n, n_stack, 84, 84)
-    rng = torch.Generator().manual_seed(seed)
-    return torch.randint(40, 201, shape, dtype=torch.uint8, generator=rng)
 
 
 def measure(teacher, obs: Tensor, *, seed: int = 0, **settings) -> Tensor:
