@@ -12,11 +12,13 @@ from distill import cli
 from distill.config import DistillConfig
 from distill.grids import GAMES
 from distill.markdown import as_table, interval_text
+from distill.networks import Student, n_actor_parameters
 from distill.outcomes import Outcome
 from distill.plan import Run, identity, plan
 from distill.probe import Probe
 from distill.rungs import scored_teachers
 from distill.statistics import t_interval
+from distill.types import WIDTHS
 
 Labels = Mapping[str, str]
 # What tells the rows of a table apart, where it differs at all.
@@ -24,6 +26,8 @@ ROW_AXES = (
     *("teacher", "budget", "student", "arm"),
     *("initial weights", "loss", "actor", "sampling", "setting", "encoder"),
 )
+
+N_ACTIONS = 3  # Freeway's, for which the sizes of networks are told
 
 
 class Cell(NamedTuple):
@@ -104,15 +108,25 @@ def grid_table(cells: Sequence[Cell]) -> str:
     axes = row_axes(cells)
     games = [game for game in GAMES if any(cell.labels["game"] == game for cell in cells)]
     head = list(axes)
+    if "student" in axes:
+        head.insert(axes.index("student") + 1, f"parameters ({N_ACTIONS} actions)")
     for game in games:
         head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
     lines = [head]
     for row in rows_of(cells, axes, run=True):
         line = list(row)
+        if "student" in axes:
+            place = axes.index("student")
+            line.insert(place + 1, parameters_text(row[place]))
         for game in games:
             line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
         lines.append(line)
     return as_table(lines)
+
+
+def parameters_text(student: str) -> str:
+    """Write how many parameters a student has, by name, that chooses among N_ACTIONS actions."""
+    return f"{n_actor_parameters(Student(WIDTHS[student], N_ACTIONS)):,}"
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:

@@ -93,6 +93,13 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
     )
 
 
+def test_students_are_told_with_their_size():
+    found = [outcome(run) for run in runs_of("students", student="1pct", budget="whole")]
+    head, _, row = tables.grid_table(cells_of("students", found)).splitlines()
+    assert head.startswith("| budget | student | parameters (3 actions) | Freeway: share")
+    assert row.startswith("| whole | 1pct | 16,347 | 50.0 %")
+
+
 def test_a_section_says_how_much_of_the_grid_is_done_and_names_the_rest():
     runs = runs_of("sampling")
     cells = cells_of("sampling", [])
