@@ -20,10 +20,14 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("students", "budgets")
+LEVEL_GRIDS = ("students", "budgets", "teachers")
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 GRADES = ("good", "medium", "bad")
-GAMES = {"Freeway": "FreewayNoFrameskip-v0", "Pong": "PongNoFrameskip-v4"}
+GAMES = {
+    "Freeway": "FreewayNoFrameskip-v0",
+    "Pong": "PongNoFrameskip-v4",
+    "Breakout": "BreakoutNoFrameskip-v4",
+}
 # Of every axis that a block says nothing of.
 DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
 
@@ -105,7 +109,7 @@ AXES: Mapping[str, Values] = {
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }
 
-BOTH_GAMES = tuple(GAMES)
+BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
@@ -134,6 +138,10 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "game": BOTH_GAMES,
             "seed": THREE,
         },
+    ),
+    "teachers": (  # those that no default was chosen on
+        {"game": ("Breakout",), "seed": THREE},
+        {"teacher": GRADES, "game": BOTH_GAMES, "seed": THREE},
     ),
     "initialization": (
         {

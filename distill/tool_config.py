@@ -20,8 +20,8 @@ from distill.parsing import Parse, flag, nonnegative_int, number, one_of, positi
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
-    *("students", "budgets", "initialization", "losses", "actors", "sampling", "settings"),
-    *("encoder", "curiosity"),
+    *("students", "budgets", "teachers", "initialization", "losses", "actors", "sampling"),
+    *("settings", "encoder", "curiosity"),
 )
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_128"),
