@@ -166,8 +166,8 @@ class DistillConfig:
     n_steps: int = option(16, "steps of each game between two rounds of updates", positive_int)
     ring_size: int = option(65_536, "states kept for sampling", positive_int)
     learning_starts: int = option(2_000, "steps before the first update", nonnegative_int)
-    steps_per_update: int = option(2, "agent steps for each update", positive_int)
-    batch_size: int = option(16, "samples in a minibatch", positive_int)
+    steps_per_update: int = option(4, "agent steps for each update", positive_int)
+    batch_size: int = option(32, "samples in a minibatch", positive_int)
     n_candidates: int = option(
         4,
         "draw k times as many samples and keep some, by --prefer; 1: uniform",
@@ -181,7 +181,12 @@ class DistillConfig:
     importance_weights: bool = option(
         False, "weight the divergence by 1 / the probability of being kept", flag
     )
-    learning_rate: LinearSchedule = schedule(2e-3, 0.0, "Adam's step size")
+    optimizer: str = option(
+        "muon",
+        "of the encoder's weights: muon or adam; all else has Adam",
+        one_of("muon", "adam"),
+    )
+    learning_rate: LinearSchedule = schedule(2e-3, 0.0, "step size of Adam and Muon")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(
         0.0, "score moving averages of the weights that keep this much each update; 0: off", share

@@ -1,25 +1,41 @@
 """One optimization step: weights the losses, backward, clip, step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from distill.muon import Muon
+
 
 class Learner:
-    """Adam over all parameters that any term trains.
+    """Adam over all parameters that any term trains, Muon over some of them.
 
     Args:
         modules: the student, and the ICM or RND's predictor if there is one; all of their
             parameters are optimized.
         max_grad_norm: each module's gradient is clipped to this norm. On its own, so that an ICM
             that is cut off from the encoder leaves the student's steps as they are.
+        matrices: those of the parameters that Muon steps along.
     """
 
-    def __init__(self, modules: Iterable[nn.Module], *, max_grad_norm: float) -> None:
+    def __init__(
+        self,
+        modules: Iterable[nn.Module],
+        *,
+        max_grad_norm: float,
+        matrices: Sequence[nn.Parameter] = (),
+    ) -> None:
         self._groups = [list(module.parameters()) for module in modules]
         self.parameters = [p for group in self._groups for p in group]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, fused=True)
+        theirs = set(map(id, matrices))
+        others = [p for p in self.parameters if id(p) not in theirs]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(others, lr=0.0, fused=True)
+        ]
+        if matrices:
+            self.optimizers.append(Muon(matrices))
         self._max_grad_norm = max_grad_norm
 
     def step(self, terms: Mapping[str, Tensor], weights: Mapping[str, float], lr: float) -> None:
@@ -28,16 +44,27 @@ class Learner:
         Args:
             terms: scalar losses by name.
             weights: a factor for each of the same names.
-            lr: Adam's step size.
+            lr: step size of Adam and Muon.
         """
         assert terms.keys() == weights.keys(), (terms.keys(), weights.keys())
         factors = [term.new_tensor(weights[name]) for name, term in terms.items()]
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         torch.autograd.backward(list(terms.values()), factors)
         for group in self._groups:
             nn.utils.clip_grad_norm_(group, self._max_grad_norm)
-        self.optimizer.param_groups[0]["lr"] = lr
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return the moments of all optimizers, for a checkpoint."""
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state(self, state: list[dict[str, Any]]) -> None:
+        """Put back what `state` returned."""
+        for optimizer, saved in zip(self.optimizers, state, strict=True):
+            optimizer.load_state_dict(saved)
 
     def gradient_norms(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Measure each unweighted term's own gradient norm; the graph stays for the step."""

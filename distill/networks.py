@@ -109,6 +109,10 @@ class Encoder(nn.Module):
         weight = packed_conv1(weight) if i == 0 else weight
         return F.conv2d(x, weight.to(self.dtype), bias, stride=2 if i == 1 else 1)
 
+    def weights(self) -> list[nn.Parameter]:
+        """Return the layers' weights, without their biases."""
+        return [p for p in self.parameters() if p.dim() > 1]
+
     def parameters_of(self, i: int) -> tuple[Tensor, Tensor]:
         """Return weight and bias of layer `i`."""
         layer = self.linear[0] if i == N_LAYERS - 1 else self.cnn[2 * i]

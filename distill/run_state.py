@@ -38,7 +38,8 @@ class Distillation:
         self.rnd = make_rnd(cfg).to(device) if cfg.use_rnd else None
         predictor = None if self.rnd is None else self.rnd.predictor  # its target stays as it is
         modules = [m for m in (student, self.icm, predictor) if m is not None]
-        self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm)
+        matrices = student.encoder.weights() if cfg.optimizer == "muon" else ()
+        self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm, matrices=matrices)
         self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, n_stack, device)
         source = self.icm if self.rnd is None else self.rnd
         self.rewarder = Rewarder(cfg, student, source, device)
@@ -70,7 +71,7 @@ class Distillation:
             "icm": None if self.icm is None else self.icm.state_dict(),
             "rnd": None if self.rnd is None else self.rnd.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.learner.optimizer.state_dict(),
+            "optimizers": self.learner.state(),
             "ring": self.ring.state(),
             "reward_scale": self.rewarder.scale.state(),
             "coverage": self.coverage.state(),
@@ -91,7 +92,7 @@ class Distillation:
             self.rnd.load_state_dict(state["rnd"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state(state["optimizers"])
         self.ring.load_state(state["ring"])
         self.ring.restart_games()
         self.rewarder.scale.load_state(state["reward_scale"])

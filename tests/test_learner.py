@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.learner import Learner
+from distill.muon import Muon
 from distill.networks import Student
 from distill.objective import compute_losses
 from distill.types import WIDTHS, Batch, PolicyBatch
@@ -72,6 +73,21 @@ def test_a_module_of_its_own_does_not_change_how_another_is_clipped():
     both.step({**make_terms(beside), "far": steep}, {**WEIGHTS, "far": 1.0}, 0.01)
     for p, q in zip(parameters_of(alone), parameters_of(beside), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=0)
+
+
+def test_muon_moves_the_matrices_it_is_given_and_adam_the_rest_as_before():
+    ours, adams, muons = make_modules(), make_modules(), make_modules()
+    learner = Learner(ours, max_grad_norm=1e6, matrices=parameters_of(ours)[:1])
+    plain, muon = Learner(adams, max_grad_norm=1e6), Muon(parameters_of(muons)[:1])
+    learner.step(make_terms(ours), WEIGHTS, 0.01)
+    plain.step(make_terms(adams), WEIGHTS, 0.01)
+    muons[0].weight.grad = adams[0].weight.grad
+    muon.param_groups[0]["lr"] = 0.01
+    muon.step()
+    assert torch.equal(ours[0].weight, muons[0].weight)
+    assert not torch.equal(ours[0].weight, adams[0].weight)
+    rest = zip(parameters_of(ours)[1:], parameters_of(adams)[1:], strict=True)
+    assert all(torch.equal(p, q) for p, q in rest)
 
 
 def test_a_step_lowers_the_loss():

@@ -289,7 +289,9 @@ LEARNING = {
 
 @pytest.mark.parametrize("loss", ["kl", "reverse_kl", "js", "nll", "mse"])
 def test_distillation_lowers_the_divergence_from_a_fixed_teacher_tenfold(loss):
-    cfg = settings(**LEARNING, loss=loss, learning_rate=constant(2e-3), data_init=False)
+    # Where a student is sure of what its teacher never does, the reverse KL's gradient vanishes.
+    lr = constant(5e-4 if loss == "reverse_kl" else 2e-3)
+    cfg = settings(**LEARNING, loss=loss, learning_rate=lr, data_init=False)
     tracker = train(make_run(cfg))
     if loss == "nll":  # its optimum is the argmax, not the teacher's distribution
         assert tracker.column("distill/agreement")[-1] == 1
@@ -507,6 +509,8 @@ def assert_same_state(left, right, path=""):
         assert left.keys() == right.keys(), path
         for key in left:
             assert_same_state(left[key], right[key], f"{path}/{key}")
+    elif isinstance(left, list):
+        assert_same_state(dict(enumerate(left)), dict(enumerate(right)), path)
     elif isinstance(left, torch.Tensor):
         assert torch.equal(left, right), path
     else:
