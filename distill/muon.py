@@ -78,4 +78,4 @@ class Muon(torch.optim.Optimizer):
             weight.flatten(1).split(BLOCK_ROWS), direction.split(BLOCK_ROWS), strict=True
         ):
             size = math.sqrt(max(block.shape))
-            rows.sub_(orthogonalize(block), alpha=RMS * size * lr)
+            rows.sub_(RMS * size * orthogonalize(block), alpha=lr)
