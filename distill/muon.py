@@ -6,8 +6,8 @@ How this differs:
 
 1. the Newton-Schulz iteration runs on the gradient's Gram matrix, which is small, and is applied to
    the gradient once: the same polynomial of the same matrix in a third of the arithmetic;
-2. matrices of many rows are taken in blocks of 64 rows, each on its own, so that the cost stays
-   below that of the gradient itself;
+2. matrices of many rows are taken in blocks of 64 rows, each on its own, so that the
+   arithmetic stays below that of the gradient itself;
 3. a step's entries have a root mean square of about 0.6 of the learning rate whatever the shape
    (Liu et al. 2025, "Muon is scalable for LLM training", take 0.2), so that one rate serves Adam
    beside it.
