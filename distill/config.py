@@ -13,6 +13,7 @@ from distill.options import (
     data_init_option,
     device_option,
     env_option,
+    optimizer_option,
     precision_option,
     resume_option,
     run_dir_option,
@@ -54,8 +55,8 @@ class TeacherConfig:
     """Settings of ppo_teacher.py.
 
     The defaults are rl-zoo's Atari preset but for those that make it faster, a step and a second
-    (layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4, twice
-    the learning rate, a clipping range that stays: where both fall, updates all but stop long
+    (Muon, layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4,
+    twice the learning rate, a clipping range that stays: where both fall, updates all but stop long
     before the end), for the actions held at first, which Freeway's first reward needs, and for
     three times the entropy bonus, without which a Freeway player that always goes up tries nothing
     else.
@@ -72,7 +73,8 @@ class TeacherConfig:
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
-    learning_rate: LinearSchedule = schedule(5e-4, 0.0, "Adam's step size")
+    optimizer: str = optimizer_option()
+    learning_rate: LinearSchedule = schedule(5e-4, 0.0, "step size of Adam and Muon")
     clip_range: LinearSchedule = schedule(0.1, 0.1, "PPO's clipping range")
     gamma: float = option(0.99, "discount a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
@@ -181,11 +183,7 @@ class DistillConfig:
     importance_weights: bool = option(
         False, "weight the divergence by 1 / the probability of being kept", flag
     )
-    optimizer: str = option(
-        "muon",
-        "of the encoder's weights: muon or adam; all else has Adam",
-        one_of("muon", "adam"),
-    )
+    optimizer: str = optimizer_option()
     learning_rate: LinearSchedule = schedule(2e-3, 0.0, "step size of Adam and Muon")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(

@@ -19,6 +19,7 @@ from distill.networks import Encoder
 from distill.types import Widths
 
 N_STACK = 4
+ADAM_EPS = 1e-5  # as SB3 has it for PPO
 MIN_HELD_PROBABILITY = 0.01  # of an action, for it to be held
 
 
@@ -113,7 +114,7 @@ def policy_kwargs(widths: Widths, dtype: torch.dtype) -> dict[str, Any]:
         "features_extractor_class": _Extractor,
         "features_extractor_kwargs": {"widths": widths, "dtype": dtype},
         "net_arch": [],  # heads straight on the features, as SB3 has it for NatureCNN
-        "optimizer_kwargs": {"eps": 1e-5, "fused": True},
+        "optimizer_kwargs": {"eps": ADAM_EPS, "fused": True},
     }
 
 

@@ -1,12 +1,11 @@
 """One optimization step: weights the losses, backward, clip, step."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distill.muon import Muon
+from distill.muon import MuonWithAdam
 
 
 class Learner:
@@ -29,13 +28,7 @@ class Learner:
     ) -> None:
         self._groups = [list(module.parameters()) for module in modules]
         self.parameters = [p for group in self._groups for p in group]
-        theirs = set(map(id, matrices))
-        others = [p for p in self.parameters if id(p) not in theirs]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(others, lr=0.0, fused=True)
-        ]
-        if matrices:
-            self.optimizers.append(Muon(matrices))
+        self.optimizer = MuonWithAdam(self.parameters, matrices)
         self._max_grad_norm = max_grad_norm
 
     def step(self, terms: Mapping[str, Tensor], weights: Mapping[str, float], lr: float) -> None:
@@ -48,23 +41,12 @@ class Learner:
         """
         assert terms.keys() == weights.keys(), (terms.keys(), weights.keys())
         factors = [term.new_tensor(weights[name]) for name, term in terms.items()]
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        self.optimizer.zero_grad()
         torch.autograd.backward(list(terms.values()), factors)
         for group in self._groups:
             nn.utils.clip_grad_norm_(group, self._max_grad_norm)
-        for optimizer in self.optimizers:
-            optimizer.param_groups[0]["lr"] = lr
-            optimizer.step()
-
-    def state(self) -> list[dict[str, Any]]:
-        """Return the moments of all optimizers, for a checkpoint."""
-        return [optimizer.state_dict() for optimizer in self.optimizers]
-
-    def load_state(self, state: list[dict[str, Any]]) -> None:
-        """Put back what `state` returned."""
-        for optimizer, saved in zip(self.optimizers, state, strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.optimizer.step()
 
     def gradient_norms(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Measure each unweighted term's own gradient norm; the graph stays for the step."""

@@ -14,10 +14,12 @@ How this differs:
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 MOMENTUM = 0.9
 RMS = 0.6  # of a step's entries, in learning rates
@@ -79,3 +81,45 @@ class Muon(torch.optim.Optimizer):
         ):
             size = math.sqrt(max(block.shape))
             rows.sub_(RMS * size * orthogonalize(block), alpha=lr)
+
+
+class MuonWithAdam(torch.optim.Optimizer):
+    """Muon for some weights and Adam for all other parameters, at one learning rate.
+
+    Args:
+        parameters: all of them.
+        matrices: those that Muon steps along; without any it is Adam.
+        eps: Adam's.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        matrices: Sequence[nn.Parameter],
+        *,
+        eps: float = 1e-8,
+    ) -> None:
+        parameters, theirs = list(parameters), set(map(id, matrices))
+        others = [p for p in parameters if id(p) not in theirs]
+        self.parts: list[torch.optim.Optimizer] = [torch.optim.Adam(others, eps=eps, fused=True)]
+        if matrices:
+            self.parts.append(Muon(matrices))
+        super().__init__(parameters, {"lr": 0.0})
+
+    @override
+    def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closure)
+        """Take one step of each; parameters without a gradient stay as they are."""
+        for part in self.parts:
+            part.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+            part.step()
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments of both."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        for part, saved in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(saved)

@@ -9,6 +9,7 @@ from distill.parsing import flag, nonnegative_int, one_of, positive_int
 from distill.schedules import LinearSchedule
 from distill.types import WIDTHS
 
+OPTIMIZERS = ("muon", "adam")  # the first is the default
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
@@ -51,6 +52,12 @@ def threads_option() -> Any:
     return option(
         None, "threads for torch and for the emulator (default: one a core)", positive_int
     )
+
+
+def optimizer_option() -> Any:
+    """Declare what takes the encoder's steps."""
+    text = f"of the encoder's weights, one of {', '.join(OPTIMIZERS)}; all else has Adam"
+    return option(OPTIMIZERS[0], text, one_of(*OPTIMIZERS))
 
 
 def resume_option() -> Any:

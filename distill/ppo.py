@@ -11,7 +11,9 @@ from distill.config import TeacherConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.errors import DivergedError
-from distill.fast_policy import FastCnnPolicy, FastRolloutBuffer, policy_kwargs
+from distill.fast_policy import ADAM_EPS, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
+from distill.muon import MuonWithAdam
+from distill.networks import Encoder
 from distill.sb3 import AtariVecEnv
 
 
@@ -49,6 +51,10 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         seed=seed,
         device=device,
     )
+    if cfg.optimizer == "muon":
+        policy, encoder = model.policy, model.policy.features_extractor
+        assert isinstance(encoder, Encoder)
+        policy.optimizer = MuonWithAdam(policy.parameters(), encoder.weights(), eps=ADAM_EPS)
     model.num_timesteps = first_step
     return model
 

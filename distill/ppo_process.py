@@ -134,4 +134,6 @@ def preset_of(cfg: TeacherConfig) -> TeacherConfig:
         "clip_range": LinearSchedule(0.1, 0.0),
         "w_entropy": LinearSchedule(0.01, 0.01),
     }
-    return cli.replace(cfg, n_envs=8, n_steps=128, batch_size=256, n_epochs=4, **schedules)
+    return cli.replace(
+        cfg, optimizer="adam", n_envs=8, n_steps=128, batch_size=256, n_epochs=4, **schedules
+    )

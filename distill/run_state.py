@@ -71,7 +71,7 @@ class Distillation:
             "icm": None if self.icm is None else self.icm.state_dict(),
             "rnd": None if self.rnd is None else self.rnd.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizers": self.learner.state(),
+            "optimizer": self.learner.optimizer.state_dict(),
             "ring": self.ring.state(),
             "reward_scale": self.rewarder.scale.state(),
             "coverage": self.coverage.state(),
@@ -92,7 +92,7 @@ class Distillation:
             self.rnd.load_state_dict(state["rnd"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.learner.load_state(state["optimizers"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
         self.ring.load_state(state["ring"])
         self.ring.restart_games()
         self.rewarder.scale.load_state(state["reward_scale"])

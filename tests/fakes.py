@@ -197,7 +197,7 @@ class TapedLearner(Learner):
     """Notes every update, then makes it."""
 
     def __init__(self, learner, tape):
-        self.optimizers, self._learner, self._tape = learner.optimizers, learner, tape
+        self.optimizer, self._learner, self._tape = learner.optimizer, learner, tape
         self.step_sizes: list[float] = []
 
     def gradient_norms(self, terms):
@@ -284,7 +284,7 @@ def first_gradient(run):
     actor = {
         id(p) for net in (run.student.encoder, run.student.action_net) for p in net.parameters()
     }
-    moments = {id(p): m for o in run.learner.optimizers for p, m in o.state.items()}
+    moments = {id(p): m for o in run.learner.optimizer.parts for p, m in o.state.items()}
     found = [moments[id(p)]["exp_avg"] for p in run.student.parameters() if id(p) in actor]
     return torch.cat([10 * m.flatten() for m in found])
 

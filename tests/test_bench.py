@@ -99,7 +99,7 @@ def test_loops_do_what_they_are_named_for(monkeypatch, name, is_curious, is_unce
     monkeypatch.setattr(bench, "make_run", lambda *args: runs.append(make_run(*args)) or runs[-1])
     bench.MAKERS[name](tiny_setting()).measure(0.01)
     [run] = runs
-    moments = run.learner.optimizers[0].state
+    moments = run.learner.optimizer.parts[0].state
     trained = run.icm is not None and all(p in moments for p in run.icm.parameters())
     assert (trained, bool(run.ring.state()["uncertainty"].any())) == (is_curious, is_uncertain)
 

@@ -1,12 +1,13 @@
 """Muon against the iteration as published, and against exact singular vectors."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.muon import BLOCK_ROWS, MOMENTUM, RMS, Muon, orthogonalize
+from distill.muon import BLOCK_ROWS, MOMENTUM, RMS, Muon, MuonWithAdam, orthogonalize
 
 
 def as_published(matrix: Tensor) -> Tensor:
@@ -83,3 +84,29 @@ def test_weights_without_a_gradient_stay():
     before = other.detach().clone()
     assert step_of(Muon([other, weight]), weight, drawn(3, 4), 0.1).any()
     assert torch.equal(other, before)
+
+
+def test_with_adam_beside_it_one_rate_serves_both_and_moments_survive_being_saved():
+    def make():
+        layer = nn.Linear(6, 4)
+        layer.weight = matrix = nn.Parameter(drawn(4, 6))
+        layer.bias = nn.Parameter(torch.zeros(4))
+        return layer, MuonWithAdam(layer.parameters(), [matrix], eps=1e-5)
+
+    def step(layer, optimizer, seed):
+        layer.weight.grad, layer.bias.grad = drawn(4, 6, seed=seed), drawn(4, seed=seed)
+        optimizer.param_groups[0]["lr"] = 0.1
+        optimizer.step()
+
+    layer, optimizer = make()
+    step(layer, optimizer, 0)
+    torch.testing.assert_close(layer.bias.detach(), -0.1 * drawn(4).sign(), rtol=1e-3, atol=0)
+    along = -0.1 * RMS * math.sqrt(6) * as_published(drawn(4, 6)).float()
+    torch.testing.assert_close(layer.weight - drawn(4, 6), along, rtol=1e-3, atol=1e-4)
+    other, resumed = make()
+    other.load_state_dict(layer.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for pair in ((layer, optimizer), (other, resumed)):
+        step(*pair, 1)
+    assert torch.equal(layer.weight, other.weight)
+    assert torch.equal(layer.bias, other.bias)

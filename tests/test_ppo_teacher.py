@@ -29,6 +29,7 @@ import ppo_teacher
 from distill import cli, ladder, ppo
 from distill.checkpoint import NAMES, load_run, save_run, save_student
 from distill.config import TeacherConfig
+from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
 from distill.teacher import load_actor_critic
@@ -430,6 +431,8 @@ def equal_states(a: object, b: object) -> bool:
         return torch.equal(a, b)
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(equal_states(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(equal_states, a, b))
     return a == b
 
 
@@ -444,7 +447,26 @@ def test_a_restored_model_continues_where_the_saved_one_stood(tmp_path):
     ppo.restore(fresh, state)
     assert equal_states(ppo.training_state(fresh), ppo.training_state(model))
     assert fresh.num_timesteps == 64
-    assert len(fresh.policy.optimizer.state) > 0
+    assert isinstance(fresh.policy.optimizer, MuonWithAdam)
+    assert all(part.state for part in fresh.policy.optimizer.parts)
+
+
+def test_muon_steps_along_the_encoders_weights_alone(tmp_path):
+    policy = ppo.build(small_config(tmp_path)).policy
+    assert isinstance(policy.optimizer, MuonWithAdam)
+    adam, muon = (
+        {id(p) for p in part.param_groups[0]["params"]} for part in policy.optimizer.parts
+    )
+    weights = {
+        id(p)
+        for name, p in policy.named_parameters()
+        if name.startswith("features_extractor") and name.endswith("weight")
+    }
+    assert muon == weights
+    assert adam == {id(p) for p in policy.parameters()} - weights
+    plain = ppo.build(small_config(tmp_path, optimizer="adam")).policy.optimizer
+    assert type(plain) is torch.optim.Adam
+    assert plain.defaults["eps"] == policy.optimizer.parts[0].defaults["eps"] == 1e-5
 
 
 def test_one_seed_trains_one_teacher_bit_for_bit(tmp_path):
