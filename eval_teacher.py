@@ -17,7 +17,6 @@ import torch
 
 from distill import cli
 from distill.checkpoint import load_student
-from distill.config import EvalConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.errors import run_command
@@ -27,6 +26,7 @@ from distill.floors import Floors, floors_of, json_text
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher import NetworkTeacher, check_fits, env_id_of, latest_teacher, load_teacher
+from distill.teacher_config import EvalConfig
 from distill.types import Envs
 from distill.worth import worth
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from distill import cli
 from distill.checkpoint import reopen
-from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
@@ -26,6 +25,7 @@ from distill.floors import first_score_note
 from distill.ppo import build, learn, restore
 from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
+from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
 from distill.warm_start import check_networks, first_step, go_on
 

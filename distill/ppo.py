@@ -7,7 +7,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from distill.config import TeacherConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.errors import DivergedError
@@ -15,6 +14,7 @@ from distill.fast_policy import ADAM_EPS, FastCnnPolicy, FastRolloutBuffer, poli
 from distill.muon import MuonWithAdam
 from distill.networks import Encoder
 from distill.sb3 import AtariVecEnv
+from distill.teacher_config import TeacherConfig
 
 
 def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:

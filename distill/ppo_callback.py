@@ -12,7 +12,6 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from typing_extensions import override
 
 from distill.checkpoint import save_run
-from distill.config import TeacherConfig
 from distill.errors import DivergedError
 from distill.fast_policy import FastCnnPolicy
 from distill.ladder import keep_teacher, ladder
@@ -23,6 +22,7 @@ from distill.provenance import provenance
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
 from distill.teacher import is_teacher
+from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker, read_run
 from distill.warm_start import learn_only_values
 

@@ -21,11 +21,11 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from distill import cli
-from distill.config import TeacherConfig
 from distill.device import prepare_process, resolve_device
 from distill.fast_policy import N_STACK
 from distill.ppo import build
 from distill.schedules import LinearSchedule
+from distill.teacher_config import TeacherConfig
 
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from distill import cli
 from distill.checkpoint import load_student
-from distill.config import TeacherConfig
 from distill.device import resolve_precision
 from distill.envs import make_atari
 from distill.fast_policy import N_STACK, FastCnnPolicy
@@ -26,6 +25,7 @@ from distill.teacher import (
     load_teacher,
     steps_of,
 )
+from distill.teacher_config import TeacherConfig
 
 STATES_APART = 8  # steps between two states that layers are standardized on
 HOLD_PROBABILITY = 0.8  # of the random actions that lead there

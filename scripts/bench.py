@@ -33,7 +33,7 @@ import torch
 
 from distill import cli
 from distill.acting import Actor
-from distill.config import DistillConfig, TeacherConfig
+from distill.config import DistillConfig
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.errors import run_command
@@ -55,6 +55,7 @@ from distill.progress import Progress
 from distill.provenance import provenance
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import CHUNK_SIZE, NetworkTeacher
+from distill.teacher_config import TeacherConfig
 from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
 from distill.training import Hooks, learn, train_student

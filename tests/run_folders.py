@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from distill.config import DistillConfig, TeacherConfig
+from distill.config import DistillConfig
+from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker, create_run
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from in_process import run_main
 
-from distill.config import DistillConfig, TeacherConfig
+from distill.config import DistillConfig
+from distill.teacher_config import TeacherConfig
 from distill.tool_config import BENCH_PARTS, BenchConfig
 from distill.types import WIDTHS
 

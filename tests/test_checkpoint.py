@@ -15,7 +15,7 @@ import torch
 from distill import checkpoint as module
 from distill import cli
 from distill.checkpoint import NAMES, load_run, reopen, save_run
-from distill.config import TeacherConfig
+from distill.teacher_config import TeacherConfig
 from distill.tracking import create_run
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,8 @@ from forked import Command, Done
 from test_commands import GAME, SCRIPT, TEACHER, write_teacher
 
 from distill.checkpoint import NAMES
-from distill.config import DistillConfig, TeacherConfig
+from distill.config import DistillConfig
+from distill.teacher_config import TeacherConfig
 from distill.tracking import create_run
 
 pytestmark = pytest.mark.atari

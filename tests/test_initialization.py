@@ -11,11 +11,11 @@ from stable_baselines3 import PPO
 from torch import Tensor
 
 from distill import ppo, training, warm_start
-from distill.config import TeacherConfig
 from distill.envs import make_atari
 from distill.initialization import MAX_GAIN, N_STATES, standardize
 from distill.networks import N_LAYERS, Encoder, pack
 from distill.sb3 import AtariVecEnv
+from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, Widths
 
 PONG = "PongNoFrameskip-v4"

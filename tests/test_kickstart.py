@@ -12,13 +12,13 @@ from zips import tiny_state, write_zip
 
 from distill import cli, ppo, warm_start
 from distill.checkpoint import load_student, save_student
-from distill.config import TeacherConfig
 from distill.fast_policy import FastCnnPolicy
 from distill.kickstart import Kickstart
 from distill.networks import Student, pack
 from distill.sb3 import export_zip
 from distill.schedules import LinearSchedule
 from distill.teacher import load_actor_critic, load_teacher
+from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS
 
 ENV = "PongNoFrameskip-v4"

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from distill import cli
-from distill.config import DistillConfig, EvalConfig, TeacherConfig
+from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.networks import Student, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
+from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.types import WIDTHS, Batch, PolicyBatch
 
 N, N_ACTIONS = 6, 3

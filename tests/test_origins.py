@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from distill import cli, origins
-from distill.config import DistillConfig, TeacherConfig
+from distill.config import DistillConfig
+from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, Widths
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from distill import cli, ppo_process
-from distill.config import TeacherConfig
 from distill.ppo import build
 from distill.ppo_process import PpoProcess, build_stock_ppo, learn_a_rollout, preset_of
+from distill.teacher_config import TeacherConfig
 
 CPU = torch.device("cpu")
 PONG = "PongNoFrameskip-v4"

@@ -28,11 +28,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import ppo_teacher
 from distill import cli, ladder, ppo
 from distill.checkpoint import NAMES, load_run, save_run, save_student
-from distill.config import TeacherConfig
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
 from distill.teacher import load_actor_critic
+from distill.teacher_config import TeacherConfig
 from distill.tracking import read_run
 from distill.types import WIDTHS
 

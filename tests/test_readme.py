@@ -9,10 +9,11 @@ import make_figures
 import pytest
 
 from distill import markdown, tables
-from distill.config import DistillConfig, EvalConfig, TeacherConfig
+from distill.config import DistillConfig
 from distill.probe import Probe
 from distill.rows import read_rows
 from distill.tags import TAGS
+from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,9 +12,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from distill import cli
-from distill.config import TeacherConfig
 from distill.schedules import LinearSchedule
 from distill.tags import TAGS
+from distill.teacher_config import TeacherConfig
 from distill.tracking import CSV_COLUMNS, Tracker, create_run, read_run
 from distill.types import WIDTHS
 
