@@ -20,6 +20,7 @@ from distill.tracking import read_run
 from distill.types import parse_widths
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
+FORMAT = 2  # of what is saved; another number whenever that changes
 OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
 
 
@@ -35,7 +36,7 @@ def save_run(run_dir: Path, state: dict[str, Any]) -> None:
     """
     newest, previous = (run_dir / name for name in NAMES)
     written = run_dir / "checkpoint_new.pt"
-    write_atomically(written, lambda path: _save(state, path))
+    write_atomically(written, lambda path: _save({**state, "format": FORMAT}, path))
     if newest.exists():
         newest.replace(previous)
     written.replace(newest)
@@ -58,6 +59,7 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
 
     Raises:
         FileNotFoundError: if there is none to read.
+        ValueError: if another version of this program wrote it.
     """
     warnings = []
     for name in ("checkpoint_new.pt", *NAMES):
@@ -65,10 +67,17 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         if not path.exists():
             continue
         try:
-            return _load(path), warnings
+            state = _load(path)
         except Exception as error:  # there is no end to what its readers raise at a damaged file
             reason = str(error).split("\n")[0]
             warnings.append(f"{path} is damaged ({reason}); trying the checkpoint before it")
+            continue
+        if state.pop("format", None) != FORMAT:
+            raise ValueError(
+                f"--resume {run_dir} was written by another version of this program, which alone"
+                " can go on with it"
+            )
+        return state, warnings
     raise FileNotFoundError(
         f"--resume {run_dir} has no whole checkpoint: start the run again in a new folder"
     )

@@ -57,6 +57,15 @@ def test_a_state_reads_back_as_it_was_saved(tmp_path):
         assert loaded[name] == state[name]
 
 
+@pytest.mark.parametrize("written", [None, module.FORMAT - 1], ids=str)
+def test_a_checkpoint_of_another_version_is_refused(run_dir, written):
+    state = torch.load(run_dir / NEWEST, weights_only=True)
+    assert state.pop("format") == module.FORMAT
+    torch.save(state if written is None else {**state, "format": written}, run_dir / NEWEST)
+    with pytest.raises(ValueError, match=f"--resume {run_dir} was written by another version"):
+        load_run(run_dir)
+
+
 def test_the_newest_checkpoint_is_read_and_the_one_before_kept(run_dir):
     assert steps_in(run_dir) == 2
     assert sorted(path.name for path in run_dir.iterdir()) == sorted(NAMES)
