@@ -1,6 +1,7 @@
 """From the outcomes of runs to what the README shows: a grid's cells, and its table."""
 
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -107,26 +108,25 @@ def grid_table(cells: Sequence[Cell]) -> str:
     """
     axes = row_axes(cells)
     games = [game for game in GAMES if any(cell.labels["game"] == game for cell in cells)]
-    head = list(axes)
-    if "student" in axes:
-        head.insert(axes.index("student") + 1, f"parameters ({N_ACTIONS} actions)")
+    columns: dict[str, Callable[[Labels], str]] = {}
+    for axis in axes:
+        columns[axis] = operator.itemgetter(axis)
+        if axis == "student":
+            columns[f"parameters ({N_ACTIONS} actions)"] = parameters_text
+    lines = [[*columns]]
     for game in games:
-        head += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
-    lines = [head]
+        lines[0] += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
     for row in rows_of(cells, axes, run=True):
-        line = list(row)
-        if "student" in axes:
-            place = axes.index("student")
-            line.insert(place + 1, parameters_text(row[place]))
+        labels = dict(zip(axes, row, strict=True))
+        lines.append([text_of(labels) for text_of in columns.values()])
         for game in games:
-            line += _game_columns(cells, dict(zip(axes, row, strict=True)) | {"game": game})
-        lines.append(line)
+            lines[-1] += _game_columns(cells, labels | {"game": game})
     return as_table(lines)
 
 
-def parameters_text(student: str) -> str:
-    """Write how many parameters a student has, by name, that chooses among N_ACTIONS actions."""
-    return f"{n_actor_parameters(Student(WIDTHS[student], N_ACTIONS)):,}"
+def parameters_text(labels: Labels) -> str:
+    """Write how many parameters a cell's student has if it chooses among N_ACTIONS actions."""
+    return f"{n_actor_parameters(Student(WIDTHS[labels['student']], N_ACTIONS)):,}"
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
