@@ -3,7 +3,7 @@
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from distill.tables import Cell
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
 STUDENTS = ("plain", "curious")
 LINES = {  # label, tag and style, by the kind of a run
-    "teacher": ("teacher while it learns by PPO, mean of its last 100 games", TEACHER_CURVE, "C0-"),
+    "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
     "plain": ("student", "eval/mean_reward", "C1.-"),
     "curious": ("curious student", "eval/mean_reward", "C2.-"),
 }
@@ -30,15 +30,15 @@ def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[
     return [step for step, _ in found], [value for _, value in found]
 
 
-def draw_game(axes: Axes, points: Sequence[Point], env_id: str, taught_by: Container[str]) -> None:
-    """Draw score against steps for one game: teacher, students, and the floor beneath them."""
+def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
+    """Draw score against steps for one game: teachers, students, and the floor beneath them."""
     mine = [p for p in points if p.env_id == env_id]
-    shown = [p for p in mine if p.kind in LINES and (p.kind != "teacher" or p.run in taught_by)]
-    kinds = {p.run: p.kind for p in shown}
+    kinds = {p.run: p.kind for p in mine if p.kind in LINES}
     named: set[str] = set()
     for run, kind in kinds.items():
         label, tag, style = LINES[kind]
-        axes.plot(*curve(mine, run, tag), style, label="" if kind in named else label)
+        label = "" if kind in named else label
+        axes.plot(*curve(mine, run, tag), style, linewidth=1, label=label)
         named.add(kind)
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
         values = [p.value for p in mine if p.tag == tag]
@@ -68,16 +68,11 @@ def panels(games: Sequence[str], *, height: float = 5.6) -> tuple[Figure, list[t
     return figure, list(zip(axes, games, strict=True))
 
 
-def draw_curves(points: Sequence[Point], taught_by: Container[str]) -> Figure:
-    """Draw a panel for each game that a student has played.
-
-    Args:
-        points: of all runs.
-        taught_by: the runs that the students' teachers came from; others of teachers are left out.
-    """
+def draw_curves(points: Sequence[Point]) -> Figure:
+    """Draw a panel for each game that a student has played, all teachers' curves in it."""
     figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind in STUDENTS)))
     for axes, env_id in games:
-        draw_game(axes, points, env_id, taught_by)
+        draw_game(axes, points, env_id)
     return figure
 
 

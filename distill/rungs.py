@@ -29,12 +29,6 @@ def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
 
 
-def runs_of(folder: Path, grade: str) -> set[str]:
-    """Return the names of the runs that a folder's teachers of a grade came from."""
-    records = teacher_records(folder).values()
-    return {record["run"] for record in records if record.get("grade") == grade}
-
-
 def read_rungs(folder: Path) -> list[Rung]:
     """Read the scores of all scored teachers in a folder, by steps."""
     rungs = []

@@ -31,7 +31,7 @@ from distill.plan import teachers_by_grade
 from distill.probe import Probe
 from distill.provenance import ROOT
 from distill.rows import read_rows
-from distill.rungs import read_rungs, runs_of
+from distill.rungs import read_rungs
 from distill.tables import (
     Cell,
     by_identity,
@@ -62,7 +62,7 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw every figure there is something to draw in, with its file's name."""
     points = read_rows(CURVES, Point)
     if any(point.kind in figures.STUDENTS for point in points):
-        yield "curves", figures.draw_curves(points, runs_of(TEACHERS, DEFAULTS["teacher"]))
+        yield "curves", figures.draw_curves(points)
     if networks := {name for point in points if (name := small_network_of(point.kind))}:
         yield "small", figures.draw_small(points, levels_of(grids["students"], networks))
     yield "ladder", figures.draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
