@@ -5,8 +5,8 @@ differs from `make_atari_env` + CnnPolicy in: whole games are seeded per emulato
 life is one step of the learner (SB3 hides it) and counts as the action that it chose there, the
 encoder's weights take Muon's steps, Adam is fused, layers start standardized on real states, the
 critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset:
-`--n_envs 8 --n_epochs 4 --optimizer adam --learning_rate 2.5e-4:0 --clip_range 0.1:0
---w_entropy 0.01 --repeat_probability 0 --no-data_init`.
+`--n_envs 8 --n_epochs 4 --optimizer adam --clip_range 0.1:0 --w_entropy 0.01
+--repeat_probability 0 --no-data_init`.
 
 `python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with, and
 `python ppo_teacher.py 2e7 --init_from TEACHER.zip` does so where only a teacher of it is left.

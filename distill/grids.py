@@ -120,9 +120,9 @@ FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 LATER_ARMS = ("rnd", "both + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
-# The budget at which plain students train as long, by the clock, as an arm at a budget. With Adam,
-# on one thread and Freeway, aux takes 1.6 times as long a step as plain, rnd 1.9 to 2.0, bonus and
-# both 2.1 to 2.2, the last three for the four fifths of a run in which their bonus counts.
+# The budget at which plain students train as long, by the clock, as an arm at a budget. On one
+# thread and Freeway a quarter of the budget takes aux 1.5 times as long as plain, bonus and both
+# 1.9 to 2.1 times (bfloat16, one seed); rnd was measured with Adam.
 AS_LONG = {
     ("quarter", "aux"): "1.6 quarters",
     ("quarter", "rnd"): "1.8 quarters",
