@@ -24,7 +24,7 @@ GRIDS = (
     *("settings", "encoder", "curiosity"),
 )
 BENCH_PARTS = (
-    *("emulator", "labels", "update", "update_128"),
+    *("emulator", "labels", "update", "update_512"),
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),
     *("ppo", "ppo_preset", "sb3"),
 )

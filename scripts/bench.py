@@ -3,7 +3,7 @@
     emulator   the games alone, random actions, as many as the loop plays
     labels     a NatureCNN teacher answering raw observations in big batches
     update     the student's updates: gather from a full ring, losses, backward, clip, step
-    update_128 the same in minibatches of 128, as many samples a step
+    update_512 the same in minibatches of 512, as many samples a step: what learning costs
     loop       the whole distillation loop, without evaluations and checkpoints
     loop_1     the same with a minibatch of 128 every 128 steps, an eighth as many samples a step:
                what playing costs
@@ -208,7 +208,7 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
     "emulator": make_emulator,
     "labels": make_labels,
     "update": make_update,
-    "update_128": lambda setting: make_update(setting, batch_size=128, steps_per_update=16),
+    "update_512": lambda setting: make_update(setting, batch_size=512, steps_per_update=64),
     "loop": make_loop,
     "loop_1": lambda setting: make_loop(setting, batch_size=128, steps_per_update=128),
     "loop_curious": lambda setting: make_loop(setting, use_curiosity=True),
