@@ -16,6 +16,7 @@ from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
+LADDER_HEIGHT = 7.5  # inches, half of them for the names of its many curves
 STUDENTS = ("plain", "curious")
 LINES = {  # label, tag and style, by the kind of a run
     "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
@@ -116,9 +117,16 @@ def settings_of(command: str) -> str:
     """Return a teacher's settings without its game and how long it trains, unless lengthened."""
     begun, *later = command.split(THEN)
     found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", begun)
-    kept = [f"{name} {value}".strip() for name, value in found if name != "env"]
+    kept = [setting_text(name, value) for name, value in found if name != "env"]
     lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
     return ", ".join([*(kept or ["defaults"]), *lengthened])
+
+
+def setting_text(name: str, value: str) -> str:
+    """Write a setting; of a teacher to go on from, where its steps ended."""
+    if name == "init_from" and (steps := re.search(r"n_iters(\d+)\.zip", value)):
+        return f"from step {int(steps[1]):,}"
+    return f"{name} {value}".strip()
 
 
 def draw_ladder(
@@ -128,7 +136,8 @@ def draw_ladder(
 
     Published curves end where ours do: what Breakout comes to later would flatten what is compared.
     """
-    figure, games = panels(list(dict.fromkeys(sorted(rung.env_id for rung in rungs))))
+    env_ids = list(dict.fromkeys(sorted(rung.env_id for rung in rungs)))
+    figure, games = panels(env_ids, height=LADDER_HEIGHT)
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         draw_teachers(axes, mine)
@@ -136,7 +145,7 @@ def draw_ladder(
         reach = max([p.step for p in mine] + [rung.steps for rung in kept])
         if published := [point for point in zoo.get(env_id, []) if point[0] <= reach]:
             steps, scores = zip(*published, strict=True)
-            axes.plot(steps, scores, color="gray", linewidth=1, label="rl-zoo, published")
+            axes.plot(steps, scores, color="black", linewidth=1, label="rl-zoo, published")
         draw_rungs(axes, kept)
         axes.set_xlim(left=1e4)
         finish(axes, env_id)

@@ -147,6 +147,8 @@ def test_curves_of_teachers_are_named_after_their_settings():
     command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
     assert figures.settings_of(command) == "seed 0, n_envs 16"
     assert figures.settings_of("1e7") == "defaults"
+    later = "5e6 --init_from teachers/envX_n_iters2000000.zip --w_entropy 0.01:0"
+    assert figures.settings_of(later) == "from step 2,000,000, w_entropy 0.01:0"
     longer = f"{command}, then 5000000 --resume NAME, then 7000000 --resume NAME"
     assert figures.settings_of(longer) == (
         "seed 0, n_envs 16, then to 5,000,000 steps, then to 7,000,000 steps"
