@@ -87,6 +87,19 @@ def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
     return record
 
 
+def wait_for_a_later_name(run_dir: Path) -> None:
+    """Wait until an event file made now comes after those that are there.
+
+    TensorBoard reads a run's files in the order of their names, which begin with the second that
+    they were made in; of one second, by process. A run that died and goes on in the same second
+    would be read backwards.
+    """
+    now = time.time()
+    seconds = {int(path.name.split(".")[3]) for path in run_dir.glob("events.out.tfevents.*")}
+    if int(now) in seconds:
+        time.sleep(1 - now % 1)
+
+
 class Tracker:
     """Writes scalars to TensorBoard and metrics.csv; use it as a `with` block.
 
@@ -106,6 +119,7 @@ class Tracker:
         self._csv = csv.writer(self._file)
         if self._csv_path.stat().st_size == 0:
             self._csv.writerow(CSV_COLUMNS)
+        wait_for_a_later_name(run_dir)
         self.writer = SummaryWriter(
             str(run_dir), purge_step=None if resume_step is None else resume_step + 1
         )

@@ -211,3 +211,11 @@ def test_texts_that_resemble_other_things_read_back(tmp_path, text):
     create_run(tmp_path / "run", Odd(text))
     settings = read_run(tmp_path / "run")["settings"]
     assert cli.from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
+
+
+def test_event_files_of_one_run_are_never_of_one_second(tmp_path):
+    for step in (None, 1, 2):
+        with Tracker(tmp_path, resume_step=step):
+            pass
+    seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.*")]
+    assert len(seconds) == len(set(seconds)) == 3
