@@ -158,7 +158,8 @@ def test_without_it_the_first_update_finds_the_weights_as_drawn(monkeypatch):
 
 def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
     """Return a PPO about to be trained, and its weights as SB3 drew them."""
-    cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, n_envs=4, n_steps=64, **what)
+    what |= {"n_envs": 4, "n_steps": 64, "precision": "float32"}
+    cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, **what)
     drawn = [p.detach().clone() for p in ppo.build(cfg).policy.parameters()]
     model = ppo.build(cfg)
     warm_start.go_on(model, cfg, fresh=fresh)
