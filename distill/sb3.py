@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from typing_extensions import override
 
-from distill.fast_policy import N_STACK, FastCnnPolicy, policy_kwargs
+from distill.fast_policy import ADAM_EPS, N_STACK, FastCnnPolicy, policy_kwargs
 from distill.networks import N_PIXELS, Encoder, pack
 from distill.types import ByteArray, Envs, Step
 
@@ -125,7 +125,7 @@ def export_zip(policy: FastCnnPolicy, n_actions: int, path: Path) -> None:
     stock.policy = FastCnnPolicy(observation_space(), stock.action_space, lambda _: 0.0, **kwargs)
     stock.policy.load_state_dict(policy.state_dict())
     stock.policy.half()
-    stock.policy.optimizer = torch.optim.Adam(stock.policy.parameters(), eps=1e-5)
+    stock.policy.optimizer = torch.optim.Adam(stock.policy.parameters(), eps=ADAM_EPS)
     stock.save(path)
     _deflate(path)
 
