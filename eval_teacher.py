@@ -8,7 +8,7 @@ JSON.
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import distill  # noqa: F401 (before torch: it says there why)
 
@@ -16,16 +16,16 @@ import distill  # noqa: F401 (before torch: it says there why)
 import torch
 
 from distill import cli
-from distill.checkpoint import load_student
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.errors import run_command
 from distill.evaluation import PROTOCOL, Score
 from distill.files import write_text
 from distill.floors import Floors, floors_of, json_text
+from distill.player import Player, load_player
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
-from distill.teacher import NetworkTeacher, check_fits, env_id_of, latest_teacher, load_teacher
+from distill.teacher import NetworkTeacher, check_fits, latest_teacher
 from distill.teacher_config import EvalConfig
 from distill.types import Envs
 from distill.worth import worth
@@ -33,27 +33,14 @@ from distill.worth import worth
 OWN_FLOORS = Path("runs/floors.json")
 
 
-class Checkpoint(NamedTuple):
-    """What was loaded."""
-
-    path: Path
-    network: NetworkTeacher
-    env_id: str
-
-
-def load(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """Load the teacher or student that the settings name, or the latest teacher.
+def find_game(cfg: EvalConfig, player: Player) -> str:
+    """Return the game asked for, else the one that the checkpoint was trained on.
 
     Raises:
-        ValueError: if neither the checkpoint nor the settings say which game it plays, or a score
-            in another one, or of a single game, is to be kept with it.
+        ValueError: if neither is known, or a score in another one, or of a single game, is to be
+            kept with the checkpoint.
     """
-    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir)
-    if path.suffix == ".safetensors":
-        student, metadata = load_student(path, device=device, dtype=dtype)
-        network, own_env_id = NetworkTeacher(student, path=path), metadata.get("env_id")
-    else:
-        network, own_env_id = load_teacher(path, device=device, dtype=dtype), env_id_of(path)
+    path, own_env_id = player.path, player.env_id
     env_id = cfg.env or own_env_id
     if env_id is None:
         raise ValueError(f"--env is missing: {path} does not say which game it was trained on")
@@ -63,7 +50,7 @@ def load(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> Checkpoin
         raise ValueError(
             f"--write_score needs the --env that {path} is of, {own_env_id}, got {env_id}"
         )
-    return Checkpoint(path, network, env_id)
+    return env_id
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -98,21 +85,21 @@ def evaluation_record(
     }
 
 
-def build_envs(cfg: EvalConfig, checkpoint: Checkpoint) -> Envs:
+def build_envs(cfg: EvalConfig, network: NetworkTeacher, env_id: str) -> Envs:
     """Build the games to be played, as the checkpoint sees them.
 
     Raises:
         ValueError: if there is no such game, or the checkpoint knows another number of actions.
     """
     envs = make_atari(
-        checkpoint.env_id,
+        env_id,
         min(cfg.n_envs, cfg.n_eval_episodes),
         seed=cfg.seed,
         training=False,
         n_threads=cfg.n_threads,
-        n_stack=checkpoint.network.n_stack,
+        n_stack=network.n_stack,
     )
-    check_fits(checkpoint.network, checkpoint.env_id, envs.n_actions)
+    check_fits(network, env_id, envs.n_actions)
     return envs
 
 
@@ -122,11 +109,13 @@ def main() -> None:
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    path, network, env_id = checkpoint = load(cfg, device, dtype)
+    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir)
+    player = load_player(path, device=device, dtype=dtype)
+    network, env_id = player.network, find_game(cfg, player)
     record_path = path.with_suffix(".json")
     # Read before the games are played, so that a damaged file costs nobody a hundred games.
     record = read_record(record_path) if cfg.write_score else {}
-    envs = build_envs(cfg, checkpoint)
+    envs = build_envs(cfg, network, env_id)
     print(f"{path} on {env_id}")
     scores = evaluate_modes(network, envs, cfg.n_eval_episodes, seed=cfg.seed, device=device)
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)

@@ -83,7 +83,7 @@ def load_teacher(
 
 def is_teacher(path: Path) -> bool:
     """Whether a file is a teacher by its name, not a student."""
-    return path.suffix == ".zip"
+    return path.suffix != ".safetensors"
 
 
 def load_actor_critic(path: Path) -> Student:

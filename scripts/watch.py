@@ -22,7 +22,6 @@ from PIL import Image
 
 from distill import cli
 from distill.acting import logits_of, sample_actions
-from distill.checkpoint import load_student
 from distill.device import prepare_process
 from distill.envs import check_env_id, make_atari
 from distill.errors import run_command
@@ -30,30 +29,15 @@ from distill.files import write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
 from distill.options import DEFAULT_ENV
+from distill.player import Player, load_player
 from distill.progress import Progress
 from distill.provenance import ROOT
-from distill.teacher import (
-    CPU,
-    NetworkTeacher,
-    best_teacher,
-    check_fits,
-    env_id_of,
-    is_teacher,
-    load_teacher,
-)
+from distill.teacher import CPU, best_teacher, check_fits, is_teacher
 from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 
 TEACHERS, RUNS = ROOT / "teachers", Path("runs")
 STUDENTS = ("student.safetensors", "student_best.safetensors")
-
-
-class Player(NamedTuple):
-    """A checkpoint."""
-
-    path: Path
-    network: NetworkTeacher
-    env_id: str | None  # the game it was trained on, if it says so
 
 
 class Table(NamedTuple):
@@ -64,24 +48,12 @@ class Table(NamedTuple):
     action_names: tuple[str, ...]
 
 
-def load(path: Path) -> Player:
-    """Read a teacher or a student.
-
-    Raises:
-        FileNotFoundError, ValueError: if it is not there, or neither.
-    """
-    if is_teacher(path):
-        return Player(path, load_teacher(path), env_id_of(path))
-    student, metadata = load_student(path, device=CPU)
-    return Player(path, NetworkTeacher(student, path=path), metadata.get("env_id"))
-
-
 def newest_student(env_id: str) -> list[Player]:
     """Return the newest student of a game in runs/, or nobody."""
     found = [path for name in STUDENTS for path in RUNS.glob(f"*/{name}")]
     for path in sorted(found, key=lambda path: (path.stat().st_mtime, path), reverse=True):
         with contextlib.suppress(ValueError):  # what cannot be read was not asked for
-            player = load(path)
+            player = load_player(path)
             if player.env_id == env_id:
                 return [player]
     return []
@@ -94,9 +66,9 @@ def find_players(cfg: WatchConfig) -> list[Player]:
         FileNotFoundError, ValueError: if one is not there or cannot be read.
     """
     if cfg.checkpoints:
-        return [load(path) for path in cfg.checkpoints]
+        return [load_player(path) for path in cfg.checkpoints]
     env_id = check_env_id(cfg.env or DEFAULT_ENV)
-    return [load(best_teacher(TEACHERS, env_id)), *newest_student(env_id)]
+    return [load_player(best_teacher(TEACHERS, env_id)), *newest_student(env_id)]
 
 
 def find_game(cfg: WatchConfig, players: Sequence[Player]) -> str:

@@ -12,6 +12,7 @@ from scripted import ScriptedEnvs
 
 from distill.envs import make_atari
 from distill.networks import Student
+from distill.player import Player, load_player
 from distill.teacher import NetworkTeacher
 from distill.tool_config import WatchConfig
 from distill.types import WIDTHS
@@ -89,27 +90,27 @@ def actions_of(envs):
 
 def test_probabilities_are_the_softmax_of_the_networks_logits(tmp_path):
     network = Recorder()
-    shown = moments(watch.Player(tmp_path, network, None), scripted_table([9]), 20)
+    shown = moments(Player(tmp_path, network, None), scripted_table([9]), 20)
     expected = torch.cat(network.answers[:20]).softmax(1)
     np.testing.assert_allclose([m.probabilities for m in shown], expected, rtol=1e-5)
 
 
 def test_a_screen_is_the_one_that_the_answer_is_to(tmp_path):
     table = scripted_table([9])
-    shown = moments(watch.Player(tmp_path, Recorder(), None), table, 5)
+    shown = moments(Player(tmp_path, Recorder(), None), table, 5)
     assert [int(m.screen.max()) for m in shown] == [0, 1, 2, 3, 4]  # ScriptedEnvs counts
 
 
 def test_both_games_are_given_the_same_actions(tmp_path):
     table = scripted_table([9])
-    moments(watch.Player(tmp_path, Recorder(), None), table, 30)
+    moments(Player(tmp_path, Recorder(), None), table, 30)
     played = actions_of(table.games)
     np.testing.assert_array_equal(played[:29], actions_of(table.screens))  # the last is to come
     assert len(np.unique(played)) == 2
 
 
 def test_greedy_play_takes_the_most_probable_action_and_sampled_play_does_not_always(tmp_path):
-    player = watch.Player(tmp_path, Recorder(), None)
+    player = Player(tmp_path, Recorder(), None)
     rates = {}
     for greedy in (True, False):
         shown = moments(player, scripted_table([9]), 200, greedy=greedy)
@@ -119,7 +120,7 @@ def test_greedy_play_takes_the_most_probable_action_and_sampled_play_does_not_al
 
 
 def test_after_a_game_the_next_one_starts_from_no_score(tmp_path):
-    shown = moments(watch.Player(tmp_path, Recorder(), None), scripted_table([3, 2], (2.0, 2.0)), 7)
+    shown = moments(Player(tmp_path, Recorder(), None), scripted_table([3, 2], (2.0, 2.0)), 7)
     assert [m.game for m in shown] == [1, 1, 1, 2, 2, 3, 3]
     assert [m.score for m in shown] == [0, 2, 4, 0, 2, 0, 2]
 
@@ -132,7 +133,7 @@ class StuckEnvs(ScriptedEnvs):
 
 
 def test_the_action_shown_is_the_one_executed(tmp_path):
-    player = watch.Player(tmp_path, Recorder(), None)
+    player = Player(tmp_path, Recorder(), None)
     table = scripted_table([9], envs=StuckEnvs)
     assert {m.action for m in moments(player, table, 20)} == {1}
     assert 0 in actions_of(table.games)
@@ -141,7 +142,7 @@ def test_the_action_shown_is_the_one_executed(tmp_path):
 @pytest.mark.atari
 def test_lost_lives_and_finished_games_are_played_on(tmp_path):
     """A player that never presses FIRE loses its lives one by one, five a game."""
-    player = watch.load(make_student(tmp_path / "s.safetensors", 4, env_id=BREAKOUT, action=0))
+    player = load_player(make_student(tmp_path / "s.safetensors", 4, env_id=BREAKOUT, action=0))
     shown = moments(player, watch.set_table(player, BREAKOUT, 0), 400)
     assert {m.game for m in shown} >= {1, 2, 3}
     n_fires = sum(m.action == 1 and m.game == 1 for m in shown)
@@ -181,10 +182,12 @@ def test_by_default_the_best_teacher_and_the_newest_student_of_its_game_play(tmp
 
 def test_panels_name_the_checkpoint_and_its_size(tmp_path):
     table = scripted_table([9])
-    student = watch.load(make_student(tmp_path / "run7" / "student.safetensors", n_stack=4))
+    student = load_player(make_student(tmp_path / "run7" / "student.safetensors", n_stack=4))
     panel = watch.describe(student, table)
     assert panel.title == "run7/student"
     actor = student.network.network
     n = sum(p.numel() for p in actor.parameters())  # a student has nothing but its actor
     assert panel.subtitle == f"0.1pct: {n:,} parameters"
-    assert watch.describe(watch.load(make_teacher(tmp_path / TEACHER)), table).title == TEACHER[:-4]
+    assert (
+        watch.describe(load_player(make_teacher(tmp_path / TEACHER)), table).title == TEACHER[:-4]
+    )
