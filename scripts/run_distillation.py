@@ -9,102 +9,33 @@ one JSON object.
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
-
-import torch
 
 from distill import cli
 from distill.checkpoint import reopen, save_run
 from distill.config import DistillConfig
-from distill.device import prepare_process, resolve_device, resolve_precision
-from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.device import prepare_process
+from distill.envs import AtariEnvs
 from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
-from distill.options import DEFAULT_ENV
 from distill.progress import Interruption, Progress
-from distill.provenance import ROOT, provenance
+from distill.provenance import provenance
 from distill.report import describe, report
-from distill.run_state import Distillation, make_distillation
+from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
-from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
-from distill.tracking import Tracker, create_run, time_stamp
+from distill.task import Task, default_run_dir, make_games, make_run, prepare
+from distill.tracking import Tracker, create_run
 from distill.training import Hooks, check_saveable, train_student
 
-TEACHERS = ROOT / "teachers"
 EVAL_ENVS = 20
 FINAL_SEED, INTERIM_SEED = 10_000, 20_000  # the best student is not chosen on the final games
 
 
-class Setting(NamedTuple):
-    """What a run is about, fixed before it begins."""
-
-    cfg: DistillConfig
-    teacher_path: Path
-    env_id: str
-    teacher: NetworkTeacher
-    device: torch.device
-    dtype: torch.dtype
-
-
-def find_game(cfg: DistillConfig) -> str:
-    """Return the game asked for, else the one that the teacher was trained on."""
-    recorded = DEFAULT_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
-    env_id = cfg.env or recorded
-    if env_id is None:
-        raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")
-    return check_env_id(env_id)
-
-
-def prepare(cfg: DistillConfig) -> Setting:
-    """Check and load all that a run needs, before its folder is made.
-
-    Raises:
-        FileNotFoundError, ValueError: if a teacher, a game or a device is not there, or do not fit.
-    """
-    device = resolve_device(cfg.device)
-    dtype = resolve_precision(cfg.precision, device)
-    path = cfg.teacher_chkpt or best_teacher(TEACHERS, find_game(cfg))
-    teacher = load_teacher(path, device=device, dtype=dtype)
-    return Setting(cfg, path, find_game(cfg), teacher, device, dtype)
-
-
-def make_games(setting: Setting, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
-    """Build games as the teacher sees them; ValueError if it knows another number of actions."""
-    envs = make_atari(
-        setting.env_id,
-        n_envs,
-        seed=seed,
-        training=training,
-        n_threads=setting.cfg.n_threads,
-        n_stack=setting.teacher.n_stack,
-    )
-    check_fits(setting.teacher, setting.env_id, envs.n_actions)
-    return envs
-
-
-def make_run(setting: Setting) -> Distillation:
-    """Build the student and everything that trains it."""
-    cfg, teacher = setting.cfg, setting.teacher
-    n_stack, device = teacher.n_stack, setting.device
-    return make_distillation(cfg, teacher, n_stack=n_stack, device=device, dtype=setting.dtype)
-
-
-def default_run_dir(setting: Setting) -> Path:
-    """Name a new folder after game, student, kind of run, time and seed."""
-    cfg = setting.cfg
-    what = "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity
-    kind = f"curious-{what}" if cfg.use_curiosity else "plain"
-    student = str(cfg.student).replace(",", "-")
-    game = setting.env_id.replace("/", "-")
-    name = f"distill_{game}_{student}_{kind}_{time_stamp()}_seed{cfg.seed}"
-    return Path("runs") / name
-
-
-def start(asked: cli.Asked[DistillConfig]) -> tuple[Setting, Path, dict[str, Any] | None]:
+def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] | None]:
     """Create the run's folder, or find the one to resume.
 
     Returns:
@@ -112,38 +43,36 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Setting, Path, dict[str, Any
     """
     cfg = asked.settings
     if cfg.resume is None:
-        setting = prepare(cfg)
-        make_games(setting, 1, seed=0, training=False).close()  # refuses a teacher of another game
-        run_dir = cfg.run_dir or default_run_dir(setting)
+        task = prepare(cfg)
+        make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of another game
+        run_dir = cfg.run_dir or default_run_dir(task)
         # The teacher is written down by name: a better one may ship when the run is resumed.
-        fixed = cli.replace(cfg, teacher_chkpt=setting.teacher_path, env=setting.env_id)
+        fixed = cli.replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
         create_run(run_dir, fixed)
-        return setting._replace(cfg=fixed), run_dir, None
+        return task._replace(cfg=fixed), run_dir, None
     saved, _, state = reopen(asked, cfg.resume)
     return prepare(saved), cfg.resume, state
 
 
-def find_reference(setting: Setting, envs: AtariEnvs, n_games: int) -> Reference:
+def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
     """Return the teacher's scores and the floors: those on record, else measured now."""
-    floors, warnings = floors_of(setting.env_id, envs, n_games, seed=FINAL_SEED, caches=CACHES)
+    floors, warnings = floors_of(task.env_id, envs, n_games, seed=FINAL_SEED, caches=CACHES)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    scores = recorded_scores(setting.teacher_path.with_suffix(".json"), setting.env_id, n_games)
+    scores = recorded_scores(task.teacher_path.with_suffix(".json"), task.env_id, n_games)
     if scores is None:
         scores = evaluate_modes(
-            setting.teacher, envs, n_games, seed=FINAL_SEED, device=setting.device, title="teacher"
+            task.teacher, envs, n_games, seed=FINAL_SEED, device=task.device, title="teacher"
         )
     return Reference(scores, floors)
 
 
-def train(
-    setting: Setting, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker
-) -> None:
+def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker) -> None:
     """Train to the end; on Ctrl-C save, say how to go on, and stop the program."""
-    cfg = setting.cfg
+    cfg = task.cfg
     first_seed = 1000 * cfg.seed + run.n_steps_done  # a resumed run plays other games
-    envs = make_games(setting, cfg.n_envs, seed=first_seed, training=True)
+    envs = make_games(task, cfg.n_envs, seed=first_seed, training=True)
     n_interim = cfg.n_interim_episodes
-    interim_envs = make_games(setting, min(EVAL_ENVS, n_interim), seed=INTERIM_SEED, training=False)
+    interim_envs = make_games(task, min(EVAL_ENVS, n_interim), seed=INTERIM_SEED, training=False)
     progress = Progress(cfg.total_steps, done=run.n_steps_done, title="distillation")
 
     def evaluate(step: int) -> None:
@@ -161,7 +90,7 @@ def train(
             should_stop=lambda: interruption.requested,
             on_progress=progress.update,
         )
-        train_student(run, envs, setting.teacher, tracker, hooks)
+        train_student(run, envs, task.teacher, tracker, hooks)
     progress.close()
     save()
     if run.n_steps_done < cfg.total_steps:
@@ -175,17 +104,17 @@ def finished_record(run_dir: Path) -> dict[str, Any] | None:
 
 
 def run_to_end(
-    setting: Setting, run: Distillation, run_dir: Path, state: dict[str, Any] | None
+    task: Task, run: Distillation, run_dir: Path, state: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Train to the end and score; returns the result, which result.json holds too."""
-    cfg, origin = setting.cfg, provenance()  # of the code that runs, whatever comes after it
-    print(f"distilling {setting.teacher_path} into {cfg.student} on {setting.env_id}, in {run_dir}")
-    print(first_score_note(setting.env_id, cfg.n_envs))
+    cfg, origin = task.cfg, provenance()  # of the code that runs, whatever comes after it
+    print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
+    print(first_score_note(task.env_id, cfg.n_envs))
     n_games = cfg.n_eval_episodes
-    final_envs = make_games(setting, min(EVAL_ENVS, n_games), seed=FINAL_SEED, training=False)
-    reference = find_reference(setting, final_envs, n_games)
+    final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=FINAL_SEED, training=False)
+    reference = find_reference(task, final_envs, n_games)
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
-        metadata = {"teacher": setting.teacher_path.name, "env_id": setting.env_id}
+        metadata = {"teacher": task.teacher_path.name, "env_id": task.env_id}
         scorer = Scorer(
             run.scored_student,
             reference,
@@ -193,13 +122,13 @@ def run_to_end(
             tracker=tracker,
             metadata=metadata,
             seed=FINAL_SEED,
-            device=setting.device,
+            device=task.device,
             modes=MODES if cfg.eval_greedy else ("sampled",),
         )
         scorer.best = float("-inf") if state is None else state["best_score"]
-        train(setting, run, scorer, run_dir, tracker)
+        train(task, run, scorer, run_dir, tracker)
         student = scorer.final(final_envs, n_games, run.n_steps_done)
-        record = report(setting.teacher, setting.teacher_path.name, run, reference, student)
+        record = report(task.teacher, task.teacher_path.name, run, reference, student)
         record |= origin | {
             "run_dir": str(run_dir),
             "wall_seconds": tracker.wall_seconds,
@@ -213,17 +142,17 @@ def run_to_end(
 
 def main() -> None:
     """Distill, from the start or from a checkpoint; score; print."""
-    setting, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
-    prepare_process(setting.cfg.n_threads)
+    task, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
+    prepare_process(task.cfg.n_threads)
     record = finished_record(run_dir)
     try:
         if record is None:
-            run = make_run(setting)
+            run = make_run(task)
             if state is None:  # from here on the run can be resumed, whenever it dies
                 save_run(run_dir, run.state() | {"best_score": float("-inf")})
             else:
                 run.load_state(state)
-            record = run_to_end(setting, run, run_dir, state)
+            record = run_to_end(task, run, run_dir, state)
     except KeyboardInterrupt as stop:
         resume = f"python scripts/run_distillation.py --resume {run_dir}"
         sys.stderr.write(f"\n{str(stop) or 'stopped'}; continue with: {resume}\n")

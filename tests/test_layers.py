@@ -20,7 +20,7 @@ LAYERS = (
     " curves rungs film grids plan measuring worth comparison",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures augmented_figure verdicts",
-    "training ppo player warm_start ladder ppo_callback ppo_process jobs study report",
+    "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}

@@ -1,0 +1,82 @@
+"""The task of a distillation: settings, teacher, game and device, all checked before it begins."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from distill.config import DistillConfig
+from distill.device import resolve_device, resolve_precision
+from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.options import DEFAULT_ENV
+from distill.provenance import ROOT
+from distill.run_state import Distillation, make_distillation
+from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
+from distill.tracking import time_stamp
+
+TEACHERS = ROOT / "teachers"
+
+
+class Task(NamedTuple):
+    """What a run is about, fixed before it begins."""
+
+    cfg: DistillConfig
+    teacher_path: Path
+    env_id: str
+    teacher: NetworkTeacher
+    device: torch.device
+    dtype: torch.dtype
+
+
+def find_game(cfg: DistillConfig) -> str:
+    """Return the game asked for, else the one that the teacher was trained on."""
+    recorded = DEFAULT_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
+    env_id = cfg.env or recorded
+    if env_id is None:
+        raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")
+    return check_env_id(env_id)
+
+
+def prepare(cfg: DistillConfig) -> Task:
+    """Check and load all that a run needs, before its folder is made.
+
+    Raises:
+        FileNotFoundError, ValueError: if a teacher, a game or a device is not there, or do not fit.
+    """
+    device = resolve_device(cfg.device)
+    dtype = resolve_precision(cfg.precision, device)
+    path = cfg.teacher_chkpt or best_teacher(TEACHERS, find_game(cfg))
+    teacher = load_teacher(path, device=device, dtype=dtype)
+    return Task(cfg, path, find_game(cfg), teacher, device, dtype)
+
+
+def make_games(task: Task, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
+    """Build games as the teacher sees them; ValueError if it knows another number of actions."""
+    envs = make_atari(
+        task.env_id,
+        n_envs,
+        seed=seed,
+        training=training,
+        n_threads=task.cfg.n_threads,
+        n_stack=task.teacher.n_stack,
+    )
+    check_fits(task.teacher, task.env_id, envs.n_actions)
+    return envs
+
+
+def make_run(task: Task) -> Distillation:
+    """Build the student and everything that trains it."""
+    cfg, teacher = task.cfg, task.teacher
+    n_stack, device = teacher.n_stack, task.device
+    return make_distillation(cfg, teacher, n_stack=n_stack, device=device, dtype=task.dtype)
+
+
+def default_run_dir(task: Task) -> Path:
+    """Name a new folder after game, student, kind of run, time and seed."""
+    cfg = task.cfg
+    what = "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity
+    kind = f"curious-{what}" if cfg.use_curiosity else "plain"
+    student = str(cfg.student).replace(",", "-")
+    game = task.env_id.replace("/", "-")
+    name = f"distill_{game}_{student}_{kind}_{time_stamp()}_seed{cfg.seed}"
+    return Path("runs") / name
