@@ -15,6 +15,7 @@ class Rung(NamedTuple):
     high: float
     random: float
     constant: float
+    grade: str | None = None  # good, medium or bad, if the studies use it
 
 
 def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -36,5 +37,6 @@ def read_rungs(folder: Path) -> list[Rung]:
         sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
         means = [floors[name]["mean"] for name in ("random", "constant")]
         score = sampled["mean"], *sampled["ci95"]
-        rungs.append(Rung(record["env_id"], record["steps"], *score, *means))
+        grade = record.get("grade")
+        rungs.append(Rung(record["env_id"], record["steps"], *score, *means, grade))
     return rungs

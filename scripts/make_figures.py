@@ -50,6 +50,7 @@ CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
 PROBES = RESULTS_DIR / "uncertainty.csv"
 ZOO = RESULTS_DIR / "zoo_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
+SHOWN_GRADES = ("good", "medium")  # of teachers that PPO at a student's size is held against
 
 
 def read_grids() -> dict[str, list[Cell]]:
@@ -94,14 +95,15 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
     levels: dict[str, dict[str, float]] = {}
     for rung in read_rungs(TEACHERS):
         mine = levels.setdefault(rung.env_id, {})
-        mine[f"teacher, {rung.steps:,} steps"] = rung.mean
         mine["floor"] = max(rung.random, rung.constant)
+        if rung.grade in SHOWN_GRADES:
+            mine[f"{rung.grade} teacher"] = rung.mean
     for cell in cells:
         student, game = cell.labels["student"], GAMES[cell.labels["game"]]
         usual = cell.labels["budget"] == DEFAULTS["budget"]
         if cell.outcomes and usual and student in networks:
             mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
-            levels.setdefault(game, {})[f"{student}, distilled"] = mean
+            levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
     return levels
 
 

@@ -15,6 +15,8 @@ from distill.curves import Point, collect, read_zoo
 from distill.rows import read_rows
 from distill.rungs import read_rungs
 
+DISTILLED = "net3, distilled from the good teacher"
+
 
 def test_a_panel_a_game_shows_each_runs_scores_and_each_kinds_name_once(tmp_path):
     path = tmp_path / "curves.csv"
@@ -60,10 +62,12 @@ def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes(
         if cell.outcomes and cell.labels["student"] == "net3":
             mine = levels[cell.outcomes[0].env_id]
             mean = np.mean([outcome.student_mean for outcome in cell.outcomes])
-            assert mine["net3, distilled"] == pytest.approx(mean)
+            assert mine[DISTILLED] == pytest.approx(mean)
             assert mine["floor"] == pytest.approx(cell.outcomes[0].floor, abs=1e-3)
-    assert any("net3, distilled" in mine for mine in levels.values())
-    assert all("net3, distilled" not in mine for mine in make_figures.levels_of(cells, ()).values())
+            assert mine["good teacher"] == pytest.approx(cell.outcomes[0].teacher_mean, abs=1e-3)
+            assert mine["floor"] < mine["medium teacher"] < mine["good teacher"]
+    assert any(DISTILLED in mine for mine in levels.values())
+    assert all(DISTILLED not in mine for mine in make_figures.levels_of(cells, ()).values())
 
 
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
