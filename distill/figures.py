@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
+MAX_TEACHERS = 20  # curves of a game that can be told apart
 LADDER_HEIGHT = 7.5  # inches, half of them for the names of its many curves
 STUDENTS = ("plain", "curious")
 LINES = {  # label, tag and style, by the kind of a run
@@ -49,7 +51,8 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
 
 
 def draw_teachers(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw the score of one game's teachers while they learn."""
+    """Draw the score of one game's teachers while they learn, each in a color of its own."""
+    axes.set_prop_cycle(color=colormaps["tab20"](range(MAX_TEACHERS)))
     for run, command in dict.fromkeys((p.run, p.command) for p in points):
         label = textwrap.fill(settings_of(command), LEGEND_LETTERS)
         axes.plot(*curve(points, run, TEACHER_CURVE), label=label)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from in_process import run_main
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from run_folders import make_run
 
@@ -100,6 +101,15 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     assert isinstance(bars, LineCollection)
     bars = np.asarray(bars.get_segments())
     np.testing.assert_allclose(bars[:, :, 1], [[3.0, 4.5], [7.0, 8.5]], rtol=1e-9)
+
+
+def test_every_teacher_of_the_ladder_has_a_color_of_its_own():
+    points = read_rows(make_figures.CURVES, Point)
+    figure = figures.draw_ladder(points, read_rungs(make_figures.TEACHERS), {})
+    assert figure.axes
+    for axes in figure.axes:
+        curves = [line for line in axes.lines if line.get_linestyle() == "-"]  # no marks, no floors
+        assert len({to_hex(line.get_color()) for line in curves}) == len(curves)
 
 
 def test_published_curves_reach_the_scores_they_are_known_for():
