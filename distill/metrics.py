@@ -15,6 +15,11 @@ from distill.tracking import Tracker
 from distill.types import Batch
 
 GRAD_NORMS_EVERY_LOGS = 5
+COLLAPSE_ADVICE = {  # by which of ICM's losses reach the encoder
+    "both": "--icm_gradient inverse or a smaller --w_icm may prevent it",
+    "inverse": "a smaller --w_icm may prevent it",
+    "none": "no loss of ICM's reaches them, what else trains the student does this",
+}
 
 
 def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
@@ -110,7 +115,8 @@ class MetricsLog:
     def _watch_features(self, row: dict[str, Tensor | float]) -> None:
         std, run = row.get("icm/feature_std"), self._run
         if std is not None and run.collapse_watch(float(std)):
+            reaching = run.cfg.encoder_gradient(run.n_steps_done / run.cfg.total_steps)
             sys.stderr.write(
                 f"\nthe student's features have collapsed at step {run.n_steps_done}: see"
-                " icm/feature_std; --icm_gradient inverse or a smaller --w_icm may prevent it\n"
+                f" icm/feature_std; {COLLAPSE_ADVICE[reaching]}\n"
             )

@@ -116,6 +116,24 @@ def test_features_that_have_collapsed_are_warned_of_once_even_over_a_resume(caps
     assert warnings[1].startswith(" at step 96: see icm/feature_std")
 
 
+@pytest.mark.parametrize(
+    ("what", "icm_gradient", "w_icm"),
+    [
+        ({"icm_gradient": "both"}, True, True),
+        ({}, False, True),
+        ({"curiosity": "bonus"}, False, False),
+    ],
+    ids=["both losses", "inverse loss", "bonus"],
+)
+def test_what_may_prevent_a_collapse_is_advised_only_if_it_could(what, icm_gradient, w_icm, capsys):
+    run = make_run(settings(**AUX | what))
+    collapsed(run.student)
+    train(run)
+    warning = capsys.readouterr().err
+    assert ("--icm_gradient inverse" in warning, "--w_icm" in warning) == (icm_gradient, w_icm)
+    assert "features have collapsed" in warning
+
+
 @pytest.mark.parametrize("what", [{}, CURIOUS, AUX], ids=["plain", "curious", "aux"])
 def test_a_healthy_run_warns_of_nothing(what, capsys):
     tracker = train(make_run(settings(**what)))
