@@ -110,13 +110,12 @@ class MetricsLog:
             row["rollout/ep_len_mean"] = float(np.mean([g.length_steps for g in run.games]))
         self._tracker.log(row, run.n_steps_done)
         self._rows = []
-        self._watch_features(row)
+        self._watch_features(row, progress)
 
-    def _watch_features(self, row: dict[str, Tensor | float]) -> None:
+    def _watch_features(self, row: dict[str, Tensor | float], progress: float) -> None:
         std, run = row.get("icm/feature_std"), self._run
         if std is not None and run.collapse_watch(float(std)):
-            reaching = run.cfg.encoder_gradient(run.n_steps_done / run.cfg.total_steps)
             sys.stderr.write(
                 f"\nthe student's features have collapsed at step {run.n_steps_done}: see"
-                f" icm/feature_std; {COLLAPSE_ADVICE[reaching]}\n"
+                f" icm/feature_std; {COLLAPSE_ADVICE[run.cfg.encoder_gradient(progress)]}\n"
             )
