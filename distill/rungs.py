@@ -37,6 +37,6 @@ def read_rungs(folder: Path) -> list[Rung]:
         sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
         means = [floors[name]["mean"] for name in ("random", "constant")]
         score = sampled["mean"], *sampled["ci95"]
-        rung = Rung(record["env_id"], record["steps"], *score, *means)
-        rungs.append(rung._replace(grade=record.get("grade")))
+        grade = record.get("grade")
+        rungs.append(Rung(record["env_id"], record["steps"], *score, *means, grade=grade))
     return rungs

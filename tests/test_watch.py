@@ -188,6 +188,5 @@ def test_panels_name_the_checkpoint_and_its_size(tmp_path):
     actor = student.network.network
     n = sum(p.numel() for p in actor.parameters())  # a student has nothing but its actor
     assert panel.subtitle == f"0.1pct: {n:,} parameters"
-    assert (
-        watch.describe(load_player(make_teacher(tmp_path / TEACHER)), table).title == TEACHER[:-4]
-    )
+    teacher = load_player(make_teacher(tmp_path / TEACHER))
+    assert watch.describe(teacher, table).title == TEACHER[:-4]
