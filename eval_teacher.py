@@ -17,17 +17,15 @@ import torch
 
 from distill import cli
 from distill.device import prepare_process, resolve_device, resolve_precision
-from distill.envs import make_atari
 from distill.errors import run_command
 from distill.evaluation import PROTOCOL, Score
 from distill.files import write_text
 from distill.floors import Floors, floors_of, json_text
-from distill.player import Player, load_player
+from distill.player import Player, games_for, load_player
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
-from distill.teacher import NetworkTeacher, check_fits, latest_teacher
+from distill.teacher import latest_teacher
 from distill.teacher_config import EvalConfig
-from distill.types import Envs
 from distill.worth import worth
 
 OWN_FLOORS = Path("runs/floors.json")
@@ -85,24 +83,6 @@ def evaluation_record(
     }
 
 
-def build_envs(cfg: EvalConfig, network: NetworkTeacher, env_id: str) -> Envs:
-    """Build the games to be played, as the checkpoint sees them.
-
-    Raises:
-        ValueError: if there is no such game, or the checkpoint knows another number of actions.
-    """
-    envs = make_atari(
-        env_id,
-        min(cfg.n_envs, cfg.n_eval_episodes),
-        seed=cfg.seed,
-        training=False,
-        n_threads=cfg.n_threads,
-        n_stack=network.n_stack,
-    )
-    check_fits(network, env_id, envs.n_actions)
-    return envs
-
-
 def main() -> None:
     """Load, play, compare with the floors, print."""
     cfg = cli.parse_settings(EvalConfig, __doc__ or "")
@@ -115,7 +95,10 @@ def main() -> None:
     record_path = path.with_suffix(".json")
     # Read before the games are played, so that a damaged file costs nobody a hundred games.
     record = read_record(record_path) if cfg.write_score else {}
-    envs = build_envs(cfg, network, env_id)
+    n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
+    envs = games_for(
+        network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads
+    )
     print(f"{path} on {env_id}")
     scores = evaluate_modes(network, envs, cfg.n_eval_episodes, seed=cfg.seed, device=device)
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)

@@ -1,4 +1,4 @@
-"""Players: teachers and students, read the same way, each with the game that it was trained on."""
+"""Players: teachers and students, read the same way, and games that show what they can see."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,7 +6,15 @@ from typing import NamedTuple
 import torch
 
 from distill.checkpoint import load_student
-from distill.teacher import CPU, NetworkTeacher, env_id_of, is_teacher, load_teacher
+from distill.envs import AtariEnvs, make_atari
+from distill.teacher import (
+    CPU,
+    NetworkTeacher,
+    check_fits,
+    env_id_of,
+    is_teacher,
+    load_teacher,
+)
 
 
 class Player(NamedTuple):
@@ -29,3 +37,29 @@ def load_player(
         return Player(path, load_teacher(path, device=device, dtype=dtype), env_id_of(path))
     student, metadata = load_student(path, device=device, dtype=dtype)
     return Player(path, NetworkTeacher(student, path=path), metadata.get("env_id"))
+
+
+def games_for(
+    network: NetworkTeacher,
+    env_id: str,
+    n_envs: int,
+    *,
+    seed: int,
+    training: bool,
+    n_threads: int | None,
+) -> AtariEnvs:
+    """Build games as a network sees them; the arguments are those of `make_atari`.
+
+    Raises:
+        ValueError: if there is no such game, or the network knows another number of actions.
+    """
+    envs = make_atari(
+        env_id,
+        n_envs,
+        seed=seed,
+        training=training,
+        n_threads=n_threads,
+        n_stack=network.n_stack,
+    )
+    check_fits(network, env_id, envs.n_actions)
+    return envs

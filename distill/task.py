@@ -7,11 +7,12 @@ import torch
 
 from distill.config import DistillConfig
 from distill.device import resolve_device, resolve_precision
-from distill.envs import AtariEnvs, check_env_id, make_atari
+from distill.envs import AtariEnvs, check_env_id
 from distill.options import DEFAULT_ENV
+from distill.player import games_for
 from distill.provenance import ROOT
 from distill.run_state import Distillation, make_distillation
-from distill.teacher import NetworkTeacher, best_teacher, check_fits, env_id_of, load_teacher
+from distill.teacher import NetworkTeacher, best_teacher, env_id_of, load_teacher
 from distill.tracking import time_stamp
 
 TEACHERS = ROOT / "teachers"
@@ -52,16 +53,10 @@ def prepare(cfg: DistillConfig) -> Task:
 
 def make_games(task: Task, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
     """Build games as the teacher sees them; ValueError if it knows another number of actions."""
-    envs = make_atari(
-        task.env_id,
-        n_envs,
-        seed=seed,
-        training=training,
-        n_threads=task.cfg.n_threads,
-        n_stack=task.teacher.n_stack,
+    n_threads = task.cfg.n_threads
+    return games_for(
+        task.teacher, task.env_id, n_envs, seed=seed, training=training, n_threads=n_threads
     )
-    check_fits(task.teacher, task.env_id, envs.n_actions)
-    return envs
 
 
 def make_run(task: Task) -> Distillation:

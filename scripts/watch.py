@@ -29,10 +29,10 @@ from distill.files import write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
 from distill.options import DEFAULT_ENV
-from distill.player import Player, load_player
+from distill.player import Player, games_for, load_player
 from distill.progress import Progress
 from distill.provenance import ROOT
-from distill.teacher import CPU, best_teacher, check_fits, is_teacher
+from distill.teacher import CPU, best_teacher, is_teacher
 from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 
@@ -91,9 +91,7 @@ def set_table(player: Player, env_id: str, seed: int) -> Table:
     Raises:
         ValueError: if the player chooses from another number of actions.
     """
-    n_stack = player.network.n_stack
-    games = make_atari(env_id, 1, seed=seed, training=False, n_threads=1, n_stack=n_stack)
-    check_fits(player.network, env_id, games.n_actions)
+    games = games_for(player.network, env_id, 1, seed=seed, training=False, n_threads=1)
     screens = make_atari(env_id, 1, seed=seed, training=False, n_threads=1, n_stack=1, color=True)
     return Table(games, screens, games.action_names)
 
