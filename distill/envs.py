@@ -143,11 +143,9 @@ def make_atari(
         env_id: `{Game}NoFrameskip-v0` (sticky actions 0.25), `{Game}NoFrameskip-v4` (none) or
             `ALE/{Game}-v5` (0.25). All are played at one frame skip of 4.
         n_envs: games in parallel.
-        seed: the i-th game starts from `seed + i`, in evaluation from `EVALUATION_SEEDS + seed +
-        i`.
+        seed: the i-th game starts from `seed + i`, in evaluation `EVALUATION_SEEDS` later.
         training: clip rewards to their sign and report a lost life as `done`; otherwise whole games
-        and
-            raw rewards.
+            and raw rewards.
         n_threads: emulator threads; None means one per core. The games do not depend on it.
         n_stack: frames in an observation.
         color: observations are whole screens in color, (N, S, 210, 160, 3), for people to look at;
@@ -157,7 +155,20 @@ def make_atari(
         ValueError: for an unknown id, naming the closest ones.
     """
     assert not (color and training)
-    kwargs = gymnasium.spec(check_env_id(env_id)).kwargs
+    emulator = _build_emulator(
+        check_env_id(env_id), n_envs, n_threads=n_threads, n_stack=n_stack, color=color
+    )
+    # Modulo what leaves room for all n_envs seeds below the border, or below the 2**31 of the
+    # emulator.
+    first_seed = seed % (EVALUATION_SEEDS - n_envs) + (0 if training else EVALUATION_SEEDS)
+    return AtariEnvs(emulator, seed=first_seed, training=training)
+
+
+def _build_emulator(
+    env_id: str, n_envs: int, *, n_threads: int | None, n_stack: int, color: bool
+) -> AtariVectorEnv:
+    """Build ale-py's vector of games, with metadata of its own."""
+    kwargs = gymnasium.spec(env_id).kwargs
     height, width = SCREEN_SIZE if color else OBS_SIZE
     shared_metadata = dict(AtariVectorEnv.metadata)
     emulator = AtariVectorEnv(
@@ -180,7 +191,4 @@ def make_atari(
     emulator.metadata = dict(emulator.metadata)
     AtariVectorEnv.metadata.clear()
     AtariVectorEnv.metadata.update(shared_metadata)
-    # Modulo what leaves room for all n_envs seeds below the border, or below the 2**31 of the
-    # emulator.
-    first_seed = seed % (EVALUATION_SEEDS - n_envs) + (0 if training else EVALUATION_SEEDS)
-    return AtariEnvs(emulator, seed=first_seed, training=training)
+    return emulator
