@@ -25,6 +25,7 @@ from distill.floors import first_score_note
 from distill.ppo import build, learn, restore
 from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
+from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
 from distill.warm_start import check_networks, first_step, go_on
@@ -89,7 +90,7 @@ def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path) -> TeacherCo
             f"total_steps must be at least the {saved.total_steps:,} of --resume {run_dir}, got"
             f" {total_steps:,}"
         )
-    return cli.replace(saved, total_steps=total_steps)
+    return replace(saved, total_steps=total_steps)
 
 
 def main() -> None:

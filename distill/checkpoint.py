@@ -16,6 +16,7 @@ from distill import cli
 from distill.files import write_atomically
 from distill.networks import Student
 from distill.parsing import number
+from distill.settings import SettingsT, from_mapping, replace
 from distill.tracking import read_run
 from distill.types import parse_widths
 
@@ -91,8 +92,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def reopen(
-    asked: cli.Asked[cli.SettingsT], run_dir: Path, *, beside: Collection[str] = ()
-) -> tuple[cli.SettingsT, dict[str, Any], dict[str, Any]]:
+    asked: cli.Asked[SettingsT], run_dir: Path, *, beside: Collection[str] = ()
+) -> tuple[SettingsT, dict[str, Any], dict[str, Any]]:
     """Find the run to resume, and say on standard error which checkpoints were damaged.
 
     Args:
@@ -113,10 +114,10 @@ def reopen(
         flags = ", ".join(cli.flags(cfg, others))
         raise ValueError(f"--resume {run_dir} brings its own settings, got {flags} too")
     record = read_run(run_dir)
-    saved = cli.from_mapping(type(cfg), record["settings"], origin=str(run_dir / "config.yaml"))
+    saved = from_mapping(type(cfg), record["settings"], origin=str(run_dir / "config.yaml"))
     state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    return cli.replace(saved, **here), record, state
+    return replace(saved, **here), record, state
 
 
 def save_student(path: Path, student: Student, metadata: dict[str, str]) -> None:

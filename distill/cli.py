@@ -1,139 +1,21 @@
-"""Command lines made from dataclasses: field = flag = help text, read and checked in one place.
-
-A field is declared with `option(default, help, parse)`. `parse` turns the text of the flag into the
-value and raises ValueError with what is allowed; the same function checks values that come from
-Python or from a YAML file, so a setting is valid wherever it came from.
-"""
+"""Command lines made from settings: a field of a dataclass is a flag, its help text the flag's."""
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn
 
-import yaml
-
-from distill.parsing import Parse, flag
-
-
-class Settings(Protocol):
-    """Any dataclass whose fields were declared with `option`."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
-
-
-@dataclass(frozen=True)
-class FieldInfo:
-    """What a flag needs to know about its field."""
-
-    help: str
-    parse: Parse
-    positional: bool
-    many: bool
-
-
-def option(
-    default: Any,
-    help: str,  # noqa: A002 (argparse's own word for it)
-    parse: Parse,
-    *,
-    positional: bool = False,
-    many: bool = False,
-) -> Any:
-    """Declare a setting; `default` of None means "decided at run time, as the help says".
-
-    A positional of `many` is a tuple, of none or more values that each pass `parse`.
-    """
-    return field(default=default, metadata={"info": FieldInfo(help, parse, positional, many)})
-
-
-def info_of(f: "Field[Any]") -> FieldInfo:
-    """Return what `option` recorded."""
-    return f.metadata["info"]
-
-
-def check(cfg: Settings) -> None:
-    """Validate every field of a config; call it from `__post_init__`.
-
-    Raises:
-        ValueError: naming the setting, the value and what is allowed.
-    """
-    for f in fields(cfg):
-        value = getattr(cfg, f.name)
-        if value is not None:
-            _parse_value(f, value)
-        elif f.default is not None:
-            raise ValueError(f"{_flag_of(f)} must have a value, got none")
-
-
-def _flag_of(f: "Field[Any]") -> str:
-    return f.name if info_of(f).positional else f"--{f.name}"
-
-
-def _parse_value(f: "Field[Any]", value: Any) -> Any:
-    if info_of(f).many:
-        values = value if isinstance(value, list | tuple) else [value]
-        return tuple(_parse_text(f, str(v)) for v in values)
-    return _parse_text(f, str(value))
-
-
-def _parse_text(f: "Field[Any]", text: str) -> Any:
-    try:
-        return info_of(f).parse(text)
-    except ValueError as error:
-        raise ValueError(f"{_flag_of(f)} must be {error}, got {text!r}") from None
-
-
-def to_yaml(cfg: Settings) -> dict[str, Any]:
-    """Return the settings as plain values that `yaml.safe_dump` writes and `from_mapping` reads."""
-    plain = (bool, int, float, str, type(None))
-    found = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
-    many = {f.name: list(map(str, found[f.name])) for f in fields(cfg) if info_of(f).many}
-    return {k: v if type(v) in plain else str(v) for k, v in found.items()} | many
-
-
-def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -> SettingsT:
-    """Build a config from plain values, as read from YAML.
-
-    Raises:
-        ValueError: for a name that is no setting, or a value that is not allowed.
-    """
-    known = {f.name: f for f in fields(cls)}
-    if unknown := sorted(map(str, set(values) - set(known))):
-        raise ValueError(f"{origin} holds settings that do not exist: {', '.join(unknown)}")
-    parsed = {k: None if v is None else _parse_value(known[k], v) for k, v in values.items()}
-    return cls(**parsed)
-
-
-class _Loader(yaml.SafeLoader):
-    """Leaves numbers as text for our parsers: YAML 1.1 reads the schedule `1:0` as 60."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in rules if tag.endswith((":bool", ":null"))]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; numbers come as text.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not YAML or not a mapping.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    try:
-        values = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ValueError(f"{path} is not valid YAML") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold settings as `name: value` lines")
-    return values
+from distill.parsing import flag
+from distill.settings import (
+    Settings,
+    SettingsT,
+    flag_of,
+    from_mapping,
+    given,
+    info_of,
+    read_yaml,
+)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -195,22 +77,15 @@ def parse_command(
     for f in fields(cls):
         _add_flag(parser, f)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
-    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
+    asked = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
     try:
-        config_file = given.pop("config", None)
+        config_file = asked.pop("config", None)
         settings = _read_settings(Path(config_file)) if config_file else {}
-        values = {**settings, **given}
+        values = {**settings, **asked}
         cfg = from_mapping(cls, values, origin=f"--config {config_file}")
         return Asked(cfg, frozenset(values))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-
-
-def given(cfg: Settings) -> dict[str, Any]:
-    """Return the settings that are not at their defaults."""
-    default = type(cfg)()
-    values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
-    return {name: value for name, value in values.items() if value != getattr(default, name)}
 
 
 def to_argv(cfg: Settings) -> list[str]:
@@ -230,9 +105,4 @@ def to_argv(cfg: Settings) -> list[str]:
 
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
-    return [_flag_of(f) for f in fields(cfg) if f.name in set(names)]
-
-
-def replace(cfg: SettingsT, **changes: Any) -> SettingsT:
-    """Return a copy with some settings changed, validated again."""
-    return dataclasses.replace(cfg, **changes)
+    return [flag_of(f) for f in fields(cfg) if f.name in set(names)]

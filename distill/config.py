@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.cli import check, option
 from distill.losses import DIVERGENCES
 from distill.options import (
     DEFAULT_ENV,
@@ -31,6 +30,7 @@ from distill.parsing import (
     steps,
 )
 from distill.schedules import LinearSchedule
+from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 FOLDERS = ("run_dir", "resume", "teachers_dir")

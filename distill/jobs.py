@@ -14,6 +14,7 @@ from distill import cli
 from distill.checkpoint import NAMES
 from distill.config import DistillConfig
 from distill.plan import Run, identity
+from distill.settings import from_mapping
 from distill.tracking import read_run
 
 
@@ -55,7 +56,7 @@ def runs_in(out: Path) -> dict[str, Path]:
             continue  # it died before its first checkpoint
         settings = read_run(folder)["settings"]
         if "student" in settings:
-            cfg = cli.from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
+            cfg = from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
             found[identity(cfg)] = folder
     return found
 

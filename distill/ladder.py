@@ -9,13 +9,13 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from distill import cli
 from distill.config import FOLDERS
 from distill.envs import sticky_probability
 from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.files import write_atomically, write_text
 from distill.origins import name_alone
 from distill.sb3 import export_zip
+from distill.settings import to_yaml
 from distill.teacher import read_record
 from distill.teacher_config import TeacherConfig
 
@@ -57,7 +57,7 @@ def keep_teacher(
     """
     path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"
     games = [game["r"] for game in model.ep_info_buffer or ()]
-    settings = {k: v for k, v in cli.to_yaml(cfg).items() if k not in FOLDERS}
+    settings = {k: v for k, v in to_yaml(cfg).items() if k not in FOLDERS}
     record = {
         "env_id": cfg.env,
         "steps": model.num_timesteps,

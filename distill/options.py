@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from distill.cli import option
 from distill.device import DEVICES, PRECISIONS
 from distill.parsing import flag, nonnegative_int, one_of, positive_int
 from distill.schedules import LinearSchedule
+from distill.settings import option
 from distill.types import WIDTHS
 
 OPTIMIZERS = ("muon", "adam")  # the first is the default

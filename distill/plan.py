@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from distill import cli
 from distill.config import DistillConfig, decisive
 from distill.grids import ARM_GAMES, AXES, BASE, BLOCKS, DEFAULTS, GAMES, LEVEL_GRIDS
 from distill.rungs import teacher_records
+from distill.settings import from_mapping, to_yaml
 
 
 class Run(NamedTuple):
@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 def identity(cfg: DistillConfig) -> str:
     """Hash what decides a run's result: its settings, the teacher by name."""
-    text = json.dumps(decisive(cli.to_yaml(cfg)), sort_keys=True)
+    text = json.dumps(decisive(to_yaml(cfg)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -82,4 +82,4 @@ def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillC
         settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
         settings |= AXES.get(axis, {}).get(value, {})
-    return cli.from_mapping(DistillConfig, settings, origin="grid")
+    return from_mapping(DistillConfig, settings, origin="grid")

@@ -20,11 +20,11 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from distill import cli
 from distill.device import prepare_process, resolve_device
 from distill.fast_policy import N_STACK
 from distill.ppo import build
 from distill.schedules import LinearSchedule
+from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
@@ -134,6 +134,6 @@ def preset_of(cfg: TeacherConfig) -> TeacherConfig:
         "clip_range": LinearSchedule(0.1, 0.0),
         "w_entropy": LinearSchedule(0.01, 0.01),
     }
-    return cli.replace(
+    return replace(
         cfg, optimizer="adam", n_envs=8, n_steps=128, batch_size=256, n_epochs=4, **schedules
     )

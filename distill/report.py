@@ -4,12 +4,13 @@ from typing import Any
 
 import torch
 
-from distill import cli, losses
+from distill import losses
 from distill.evaluation import Score
 from distill.floors import Floors
 from distill.networks import Student, n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
+from distill.settings import to_yaml
 from distill.teacher import NetworkTeacher
 from distill.types import Batch
 
@@ -52,7 +53,7 @@ def report(
         **measure_fidelity(run.scored_student, batch),
         "steps": run.n_steps_done,
         "updates": run.n_updates,
-        "settings": cli.to_yaml(run.cfg),
+        "settings": to_yaml(run.cfg),
     }
 
 

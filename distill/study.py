@@ -17,6 +17,7 @@ from distill import cli
 from distill.files import write_text
 from distill.jobs import Job, can_resume, is_finished, new_folder, runs_in
 from distill.provenance import ROOT
+from distill.settings import replace
 
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
 BAD_INPUT = 2  # a command's exit status when trying again is of no use
@@ -145,7 +146,7 @@ class Study:
         threads = "--n_threads", str(self._n_threads)
         if can_resume(job.folder):
             return [*self._program, "--resume", str(job.folder), *threads]
-        cfg = cli.replace(job.run.cfg, run_dir=job.folder)
+        cfg = replace(job.run.cfg, run_dir=job.folder)
         return [*self._program, *cli.to_argv(cfg), *threads]
 
     def _end(self, job: Job, *, stopped: bool) -> None:

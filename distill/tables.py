@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distill import cli
 from distill.config import DistillConfig
 from distill.grids import GAMES
 from distill.markdown import as_table, interval_text
@@ -18,6 +17,7 @@ from distill.outcomes import Outcome
 from distill.plan import Run, identity, plan
 from distill.probe import Probe
 from distill.rungs import scored_teachers
+from distill.settings import from_mapping
 from distill.statistics import t_interval
 from distill.types import WIDTHS
 
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     """Index outcomes by what decided them; settings newer than they are at their default."""
     return {
-        identity(cli.from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
+        identity(from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
         for o in outcomes
     }
 

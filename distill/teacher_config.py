@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.cli import check, option
 from distill.options import (
     DEFAULT_ENV,
     NETWORKS,
@@ -27,6 +26,7 @@ from distill.parsing import (
     steps,
 )
 from distill.schedules import LinearSchedule
+from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 

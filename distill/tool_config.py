@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from distill.cli import check, option
 from distill.config import DistillConfig
 from distill.options import (
     DEFAULT_ENV,
@@ -17,6 +16,7 @@ from distill.options import (
     threads_option,
 )
 from distill.parsing import Parse, flag, nonnegative_int, number, one_of, positive, positive_int
+from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from distill.cli import Settings, read_yaml, to_yaml
 from distill.files import write_text
 from distill.provenance import provenance
+from distill.settings import Settings, read_yaml, to_yaml
 from distill.tags import TAGS
 
 CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")

@@ -8,7 +8,6 @@ from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
 from torch import Tensor
 
-from distill import cli
 from distill.checkpoint import load_student
 from distill.device import resolve_precision
 from distill.envs import make_atari
@@ -17,6 +16,7 @@ from distill.initialization import N_STATES, standardize
 from distill.kickstart import Kickstart
 from distill.networks import Encoder, Student
 from distill.sb3 import AtariVecEnv
+from distill.settings import replace
 from distill.teacher import (
     CPU,
     NetworkTeacher,
@@ -74,7 +74,7 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
             raise ValueError(
                 f"--network must be that of --init_from, {first.widths}, got {cfg.network}"
             )
-        cfg = cli.replace(cfg, network=first.widths)
+        cfg = replace(cfg, network=first.widths)
     if networks:
         games = make_atari(cfg.env, 1, seed=0, training=False)
         games.close()

@@ -54,6 +54,7 @@ from distill.ppo_process import PpoProcess, preset_of
 from distill.progress import Progress
 from distill.provenance import provenance
 from distill.run_state import Distillation, make_distillation
+from distill.settings import replace, to_yaml
 from distill.teacher import CHUNK_SIZE, NetworkTeacher
 from distill.teacher_config import TeacherConfig
 from distill.tool_config import BenchConfig
@@ -155,7 +156,7 @@ def make_labels(setting: Setting) -> Part:
 
 def make_update(setting: Setting, **settings: int) -> Part:
     """Make the part that only learns, as many updates at once as are due after a rollout."""
-    setting = setting._replace(distill=cli.replace(setting.distill, **settings))
+    setting = setting._replace(distill=replace(setting.distill, **settings))
     cfg, envs = setting.distill, make_games(setting)
     run = make_run(setting, envs, make_teacher(setting, envs.n_actions))
     envs.close()
@@ -176,7 +177,7 @@ def ignore(*args: object) -> None:
 
 def make_loop(setting: Setting, **settings: bool | int) -> Part:
     """Make the part that is the whole loop; what it logs goes to a folder that is deleted."""
-    setting = setting._replace(distill=cli.replace(setting.distill, **settings))
+    setting = setting._replace(distill=replace(setting.distill, **settings))
     envs = make_games(setting)
     teacher = make_teacher(setting, envs.n_actions)
     run = make_run(setting, envs, teacher)
@@ -222,7 +223,7 @@ MAKERS: Mapping[str, Callable[[Setting], Part]] = {
 def describe(cfg: BenchConfig, setting: Setting) -> dict[str, Any]:
     """Return what was measured, and on what, as plain values."""
     return {
-        "settings": cli.to_yaml(cfg),
+        "settings": to_yaml(cfg),
         "device": str(setting.device),
         "precision": str(setting.dtype).removeprefix("torch."),
         "n_threads": torch.get_num_threads(),

@@ -27,6 +27,7 @@ from distill.provenance import provenance
 from distill.report import describe, report
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
+from distill.settings import replace
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
 from distill.tracking import Tracker, create_run
 from distill.training import Hooks, check_saveable, train_student
@@ -47,7 +48,7 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of another game
         run_dir = cfg.run_dir or default_run_dir(task)
         # The teacher is written down by name: a better one may ship when the run is resumed.
-        fixed = cli.replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
+        fixed = replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
         create_run(run_dir, fixed)
         return task._replace(cfg=fixed), run_dir, None
     saved, _, state = reopen(asked, cfg.resume)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from distill.cli import replace
 from distill.config import DistillConfig
 from distill.learner import Learner
 from distill.networks import Student
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
+from distill.settings import replace
 from distill.tags import TAGS
 from distill.tracking import Tracker
 from distill.training import Hooks, train_student

@@ -1,4 +1,4 @@
-"""Command lines: what they mean, what they refuse, and in which words."""
+"""Settings and command lines: what they mean, what they refuse, and in which words."""
 
 # ruff: noqa: RUF009 (`option` returns a dataclass field)
 
@@ -9,15 +9,7 @@ import pytest
 import yaml
 
 from distill import cli
-from distill.cli import (
-    check,
-    from_mapping,
-    option,
-    parse_settings,
-    read_yaml,
-    replace,
-    to_yaml,
-)
+from distill.cli import parse_settings
 from distill.parsing import (
     flag,
     fraction,
@@ -29,6 +21,7 @@ from distill.parsing import (
     steps,
 )
 from distill.schedules import LinearSchedule
+from distill.settings import check, from_mapping, option, read_yaml, replace, to_yaml
 
 
 @dataclass(frozen=True)

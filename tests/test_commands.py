@@ -20,12 +20,12 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue] (made when it is imported)
 )
 
-from distill import cli
 from distill.checkpoint import NAMES, load_run, load_student
 from distill.config import DistillConfig
 from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import n_actor_parameters
 from distill.sb3 import export_zip, observation_space
+from distill.settings import from_mapping
 from distill.tags import TAGS
 from distill.tracking import read_run
 from distill.types import WIDTHS
@@ -184,7 +184,7 @@ def test_the_last_line_is_one_json_object_with_all_that_is_known(folder, request
     assert found["steps_per_second"] == pytest.approx(TOTAL_STEPS / found["train_seconds"])
     assert 0 < found["train_seconds"] < found["wall_seconds"]
     assert {"commit", "dirty", "versions", "machine"} <= found.keys()
-    settings = cli.from_mapping(DistillConfig, found["settings"], origin="result.json")
+    settings = from_mapping(DistillConfig, found["settings"], origin="result.json")
     assert (settings.env, settings.seed, str(settings.run_dir)) == (GAME, 1, name)
 
 
@@ -229,7 +229,7 @@ def test_the_run_folder_holds_settings_curves_result_students_and_two_checkpoint
     assert load_state(folder / name / NAMES[0])["steps"] == TOTAL_STEPS
     record = read_run(folder / name)
     assert {"argv", "started", "commit", "dirty", "versions", "machine"} <= record.keys()
-    saved = cli.from_mapping(DistillConfig, record["settings"], origin="config.yaml")
+    saved = from_mapping(DistillConfig, record["settings"], origin="config.yaml")
     assert (str(saved.teacher_chkpt), saved.env, saved.seed) == (TEACHER, GAME, 1)
 
 

@@ -9,6 +9,7 @@ from distill import cli
 from distill.config import DistillConfig
 from distill.grids import AXES, BLOCKS, DEFAULTS, GAMES, GRADES
 from distill.plan import Run, identity, plan, teachers_by_grade
+from distill.settings import replace
 from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {
@@ -39,9 +40,9 @@ def test_each_run_is_there_once_and_its_command_line_gives_its_settings(grid):
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_seed_of_a_cell_is_the_same_but_for_the_seed(grid):
     for run in plan(grid, GOOD):
-        twin = cli.replace(run.cfg, seed=99)
+        twin = replace(run.cfg, seed=99)
         others = [
-            cli.replace(other.cfg, seed=99)
+            replace(other.cfg, seed=99)
             for other in plan(grid, GOOD)
             if other.labels | {"seed": ""} == run.labels | {"seed": ""}
         ]
@@ -123,13 +124,13 @@ def test_labels_say_what_differs_from_the_defaults():
 
 def test_identity_is_of_the_settings_and_the_teachers_name_alone():
     cfg = DistillConfig(teacher_chkpt=Path("teachers/a.zip"), env=GAMES["Pong"])
-    same = cli.replace(
+    same = replace(
         cfg, teacher_chkpt=Path("/elsewhere/a.zip"), run_dir=Path("x"), n_threads=1, device="cpu"
     )
-    watched = cli.replace(same, eval_steps=7, eval_greedy=False, log_steps=9)
+    watched = replace(same, eval_steps=7, eval_greedy=False, log_steps=9)
     assert identity(same) == identity(watched) == identity(cfg)
     for change in ({"seed": 1}, {"teacher_chkpt": Path("teachers/b.zip")}, {"batch_size": 64}):
-        assert identity(cli.replace(cfg, **change)) != identity(cfg)
+        assert identity(replace(cfg, **change)) != identity(cfg)
 
 
 def write_teacher(folder: Path, name: str, **record: str) -> None:

@@ -10,13 +10,14 @@ from stable_baselines3 import PPO
 from torch import Tensor
 from zips import tiny_state, write_zip
 
-from distill import cli, ppo, warm_start
+from distill import ppo, warm_start
 from distill.checkpoint import load_student, save_student
 from distill.fast_policy import FastCnnPolicy
 from distill.kickstart import Kickstart
 from distill.networks import Student, pack
 from distill.sb3 import export_zip
 from distill.schedules import LinearSchedule
+from distill.settings import replace
 from distill.teacher import load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS
@@ -221,14 +222,14 @@ def test_ppo_with_a_teacher_comes_nearer_to_it():
 )
 def test_a_student_of_another_game_or_size_is_refused(student_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        warm_start.check_networks(cli.replace(config(init_from=student_path), **settings))
+        warm_start.check_networks(replace(config(init_from=student_path), **settings))
 
 
 @pytest.mark.atari
 def test_a_teacher_of_another_game_is_refused(teacher_path):
     cfg = config(kickstart=teacher_path)
     with pytest.raises(ValueError, match=r"--kickstart .* choose from the 3 actions .* got 6"):
-        warm_start.check_networks(cli.replace(cfg, env="FreewayNoFrameskip-v0"))
+        warm_start.check_networks(replace(cfg, env="FreewayNoFrameskip-v0"))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ types muon preference options config teacher_config tool_config schedules losses cli"
-    " device files provenance progress statistics parsing errors markdown tags sb3_archive",
+    "__init__ types muon preference settings options config teacher_config tool_config schedules"
+    " losses cli device files provenance progress statistics parsing errors markdown tags"
+    " sb3_archive",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins"
     " curves rungs film grids plan measuring worth comparison",

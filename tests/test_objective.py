@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill import cli
 from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.networks import Student, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
+from distill.settings import from_mapping, read_yaml, to_yaml
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.types import WIDTHS, Batch, PolicyBatch
 
@@ -610,6 +610,6 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(settings):
 @pytest.mark.parametrize("cls", [DistillConfig, TeacherConfig, EvalConfig])
 def test_every_default_reads_back_from_a_file_as_it_was(cls, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("".join(f"{k}: {v}\n" for k, v in cli.to_yaml(cls()).items() if v is not None))
-    assert cli.from_mapping(cls, cli.to_yaml(cls()), origin="memory") == cls()
-    assert cli.from_mapping(cls, cli.read_yaml(path), origin="a file") == cls()
+    path.write_text("".join(f"{k}: {v}\n" for k, v in to_yaml(cls()).items() if v is not None))
+    assert from_mapping(cls, to_yaml(cls()), origin="memory") == cls()
+    assert from_mapping(cls, read_yaml(path), origin="a file") == cls()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from distill import cli, ppo_process
+from distill import ppo_process
 from distill.ppo import build
 from distill.ppo_process import PpoProcess, build_stock_ppo, learn_a_rollout, preset_of
+from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ def test_the_preset_is_rl_zoos():
 
 @pytest.mark.atari
 def test_stock_games_skip_four_frames_a_step():
-    stock = build_stock_ppo(cli.replace(TINY, env="ALE/Breakout-v5"), CPU)
+    stock = build_stock_ppo(replace(TINY, env="ALE/Breakout-v5"), CPU)
     games = stock.get_env()
     assert games is not None
     games.reset()

@@ -31,6 +31,7 @@ from distill.checkpoint import NAMES, load_run, save_run, save_student
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
+from distill.settings import from_mapping, replace
 from distill.teacher import load_actor_critic
 from distill.teacher_config import TeacherConfig
 from distill.tracking import read_run
@@ -129,7 +130,7 @@ def test_a_run_has_its_folder_with_settings_curves_and_checkpoint(finished):
     names = {path.name.split(".out.")[0] for path in run_dir.iterdir()}
     assert names == {"config.yaml", "metrics.csv", "events", "checkpoint.pt"}
     settings = read_run(run_dir)["settings"]
-    cfg = cli.from_mapping(TeacherConfig, settings, origin="config.yaml")
+    cfg = from_mapping(TeacherConfig, settings, origin="config.yaml")
     assert (cfg.env, cfg.total_steps, cfg.seed) == (ENV, 2500, 3)
     assert cfg.network == WIDTHS["0.1pct"]
 
@@ -418,7 +419,7 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_
 def small_config(tmp_path: Path, **changes) -> TeacherConfig:
     settings = {"env": ENV, "n_envs": 2, "n_steps": 16, "batch_size": 32, "precision": "float32"}
     cfg = TeacherConfig(total_steps=320, network=WIDTHS["net3"], run_dir=tmp_path, **settings)
-    return cli.replace(cfg, **changes)
+    return replace(cfg, **changes)
 
 
 def trained(cfg: TeacherConfig) -> PPO:
@@ -473,7 +474,7 @@ def test_one_seed_trains_one_teacher_bit_for_bit(tmp_path):
     cfg = small_config(tmp_path)
     first, second = (ppo.training_state(trained(cfg)) for _ in range(2))
     assert equal_states(first, second)
-    other = ppo.training_state(trained(cli.replace(cfg, seed=1)))
+    other = ppo.training_state(trained(replace(cfg, seed=1)))
     assert not equal_states(first["policy"], other["policy"])
 
 

@@ -12,6 +12,7 @@ from distill import cli
 from distill.config import DistillConfig
 from distill.jobs import Job, can_resume, is_finished, make_jobs, runs_in
 from distill.plan import Run
+from distill.settings import replace, to_yaml
 from distill.study import Study, lock_log
 from distill.tracking import create_run
 
@@ -82,7 +83,7 @@ def tape(out: Path) -> list[list[str]]:
 def test_a_run_is_a_process_of_its_command_line(tmp_path, program):
     out = tmp_path / "out"
     (job,) = run_all([7], out, program)
-    cfg = cli.replace(job.run.cfg, run_dir=job.folder)
+    cfg = replace(job.run.cfg, run_dir=job.folder)
     assert tape(out) == [[*cli.to_argv(cfg), "--n_threads", "1"]]
     assert (job.status, job.attempts, job.exit_status) == ("done", 1, 0)
     assert (out / f"{job.run.id}.log").read_text() == f"log of {job.folder.name}\n"
@@ -119,7 +120,7 @@ def test_a_run_without_a_checkpoint_starts_again_in_a_new_folder(tmp_path, progr
 
 
 def finish(run: Run, folder: Path, *, result: bool) -> None:
-    create_run(folder, cli.replace(run.cfg, n_threads=2))
+    create_run(folder, replace(run.cfg, n_threads=2))
     (folder / "checkpoint.pt").write_text("")
     if result:
         (folder / "result.json").write_text("{}")
@@ -150,7 +151,7 @@ def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
     waiting = jobs[0].folder / "waiting"
     study(jobs, out, program).run(waiting.exists)
     assert [job.status for job in jobs] == ["stopped", "planned"]
-    create = {"settings": cli.to_yaml(jobs[0].run.cfg)}
+    create = {"settings": to_yaml(jobs[0].run.cfg)}
     (jobs[0].folder / "config.yaml").write_text(json.dumps(create))  # as the command writes it
     again = run_all([4, 0], out, program)
     assert [job.status for job in again] == ["done", "done"]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
-from distill import cli, markdown, tables
+from distill import markdown, tables
 from distill.config import DistillConfig, decisive
 from distill.figures import draw_shares
 from distill.grids import GAMES
 from distill.outcomes import Outcome
 from distill.plan import Run, plan
+from distill.settings import replace, to_yaml
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
 SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}
@@ -25,7 +26,7 @@ def outcome(run: Run, share: float | None = 0.5, **more: object) -> Outcome:
         seed=cfg.seed, parameters=1000, floor=0.0, teacher_mean=2.0, student_mean=1.0,
         student_low=0.5, student_high=1.5, games=100, greedy_mean=None, score_share=share, kl=0.01,
         agreement=0.9, steps=10, updates=5, train_seconds=60.0, commit="c", machine="m", command="",
-        settings=json.dumps(decisive(cli.to_yaml(cfg))),
+        settings=json.dumps(decisive(to_yaml(cfg))),
     )  # fmt: skip
     return found._replace(**more)
 
@@ -65,7 +66,7 @@ def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
 
 def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
     run = runs_of("sampling")[0]
-    other = outcome(run._replace(cfg=cli.replace(run.cfg, learning_rate="0.1")))
+    other = outcome(run._replace(cfg=replace(run.cfg, learning_rate="0.1")))
     cells = cells_of("sampling", [other])
     assert not any(cell.outcomes for cell in cells)
 
@@ -149,6 +150,6 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
 
 def test_settings_that_decide_a_result_name_no_place():
     cfg = DistillConfig(teacher_chkpt=Path("/somewhere/t.zip"), run_dir=Path("/x"), n_threads=3)
-    kept = decisive(cli.to_yaml(cfg))
+    kept = decisive(to_yaml(cfg))
     assert kept["teacher_chkpt"] == "t.zip"
     assert "/" not in json.dumps({k: v for k, v in kept.items() if k != "env"})

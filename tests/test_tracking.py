@@ -11,8 +11,8 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distill import cli
 from distill.schedules import LinearSchedule
+from distill.settings import from_mapping, option, replace
 from distill.tags import TAGS
 from distill.teacher_config import TeacherConfig
 from distill.tracking import CSV_COLUMNS, Tracker, create_run, read_run
@@ -143,7 +143,7 @@ def test_resuming_before_anything_was_logged_starts_the_files(tmp_path):
 
 
 def a_config(**changes) -> TeacherConfig:
-    return cli.replace(TeacherConfig(total_steps=1000), **changes)
+    return replace(TeacherConfig(total_steps=1000), **changes)
 
 
 def test_a_runs_settings_read_back(tmp_path):
@@ -156,7 +156,7 @@ def test_a_runs_settings_read_back(tmp_path):
     )
     create_run(tmp_path / "run", cfg)
     settings = read_run(tmp_path / "run")["settings"]
-    assert cli.from_mapping(TeacherConfig, settings, origin="config.yaml") == cfg
+    assert from_mapping(TeacherConfig, settings, origin="config.yaml") == cfg
 
 
 def test_a_run_records_where_it_came_from(monkeypatch, tmp_path):
@@ -203,14 +203,14 @@ def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path, content):
 class Odd:
     """A setting whose value YAML might take for something else."""
 
-    text: str = cli.option("1:0", "any text", str)
+    text: str = option("1:0", "any text", str)
 
 
 @pytest.mark.parametrize("text", ["1:0", "null", "yes", "1e3", "2026-01-01", "", "a: b", "'", "ä"])
 def test_texts_that_resemble_other_things_read_back(tmp_path, text):
     create_run(tmp_path / "run", Odd(text))
     settings = read_run(tmp_path / "run")["settings"]
-    assert cli.from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
+    assert from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
 
 
 def test_event_files_of_one_run_are_never_of_one_second(tmp_path):

@@ -25,13 +25,13 @@ from fakes import (
     weights_of,
 )
 
-from distill.cli import replace
 from distill.envs import make_atari
 from distill.errors import DivergedError
 from distill.losses import divergence
 from distill.networks import Student
 from distill.run_state import make_icm
 from distill.schedules import LinearSchedule
+from distill.settings import replace
 from distill.teacher import NetworkTeacher
 from distill.training import check_saveable
 from distill.types import WIDTHS
