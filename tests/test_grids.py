@@ -7,7 +7,7 @@ import pytest
 
 from distill import cli
 from distill.config import DistillConfig
-from distill.grids import AXES, BLOCKS, DEFAULTS, GAMES, GRADES
+from distill.grids import AS_LONG, AXES, BLOCKS, DEFAULTS, GAMES, GRADES
 from distill.plan import Run, identity, plan, teachers_by_grade
 from distill.settings import replace
 from distill.tool_config import GRIDS
@@ -70,6 +70,24 @@ def test_each_setting_changes_the_defaults_and_the_samples_a_step_only_if_it_say
         samples = run.cfg.batch_size / run.cfg.steps_per_update
         expected = factor.get(run.labels["setting"], 1.0)
         assert samples == expected * default.batch_size / default.steps_per_update
+
+
+def test_an_arm_meets_plain_students_of_its_own_seeds_that_trained_as_long():
+    runs = plan("curiosity", GOOD)
+    for (budget, arm), longer in AS_LONG.items():
+        for game in ("Freeway", "Pong"):
+            curious, plain = (
+                [r.labels["seed"] for r in chosen(runs, game=game, **labels)]
+                for labels in ({"budget": budget, "arm": arm}, {"budget": longer, "arm": "plain"})
+            )
+            assert curious == plain != []
+
+
+def test_uncertainty_weights_either_term_and_both_whatever_the_teacher():
+    runs = [run for run in plan("curiosity", ALL_TEACHERS) if run.cfg.use_uncertainty]
+    found = {(run.labels["teacher"], run.cfg.doubts) for run in runs}
+    terms = [frozenset(x) for x in (("distill",), ("bonus",), ("distill", "bonus"))]
+    assert found == {(grade, which) for grade in GRADES for which in terms}
 
 
 def test_a_bonus_alone_learns_from_nothing_else_to_the_end():
