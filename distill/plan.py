@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from distill.axes import AXES, DEFAULTS, GAMES
 from distill.config import DistillConfig, decisive
-from distill.grids import ARM_GAMES, AXES, BASE, BLOCKS, DEFAULTS, GAMES, LEVEL_GRIDS
+from distill.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
 from distill.rungs import teacher_records
 from distill.settings import from_mapping, to_yaml
 

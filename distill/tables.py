@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distill.axes import GAMES
 from distill.config import DistillConfig
-from distill.grids import GAMES
 from distill.markdown import as_table, interval_text
 from distill.networks import Student, n_actor_parameters
 from distill.outcomes import Outcome

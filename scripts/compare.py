@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
+from distill.axes import GRADES
 from distill.errors import run_command
-from distill.grids import GRADES
 from distill.jobs import Job, make_jobs
 from distill.plan import Run, plan, teachers_by_grade
 from distill.progress import Interruption, Progress

@@ -20,10 +20,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distill import figures
+from distill.axes import DEFAULTS, GAMES
 from distill.curves import Point, collect, read_zoo
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
-from distill.grids import DEFAULTS, GAMES
 from distill.markdown import with_section, with_table
 from distill.origins import small_network_of
 from distill.outcomes import Outcome, collect_outcomes

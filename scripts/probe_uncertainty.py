@@ -21,11 +21,11 @@ from torch import Tensor
 from distill import cli
 from distill.augmentations import AUGMENTATIONS, augment
 from distill.augmented_figure import Augmented, draw_augmented
+from distill.axes import GAMES
 from distill.device import prepare_process
 from distill.envs import make_atari
 from distill.errors import run_command
 from distill.files import write_atomically
-from distill.grids import GAMES
 from distill.plan import teachers_by_grade
 from distill.probe import Probe, judge, signals_and_errors, visit
 from distill.provenance import ROOT, provenance

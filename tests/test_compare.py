@@ -7,7 +7,7 @@ import compare
 import pytest
 from in_process import run_main
 
-from distill.grids import GAMES
+from distill.axes import GAMES
 
 PROGRAM = """
 import pathlib, sys

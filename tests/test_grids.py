@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from distill import cli
+from distill.axes import AXES, DEFAULTS, GAMES, GRADES
 from distill.config import DistillConfig
-from distill.grids import AS_LONG, AXES, BLOCKS, DEFAULTS, GAMES, GRADES
+from distill.grids import AS_LONG, BLOCKS
 from distill.plan import Run, identity, plan, teachers_by_grade
 from distill.settings import replace
 from distill.tool_config import GRIDS

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from distill import markdown, tables
+from distill.axes import GAMES
 from distill.config import DistillConfig, decisive
 from distill.figures import draw_shares
-from distill.grids import GAMES
 from distill.outcomes import Outcome
 from distill.plan import Run, plan
 from distill.settings import replace, to_yaml
