@@ -10,6 +10,7 @@ import pytest
 import torch
 from in_process import run_main
 
+from distill import bench_parts
 from distill.config import DistillConfig
 from distill.teacher_config import TeacherConfig
 from distill.tool_config import BENCH_PARTS, BenchConfig
@@ -35,7 +36,7 @@ def tiny_setting(env_id=PONG):
         steps_per_update=8, batch_size=16, total_steps=10**12
     )  # fmt: skip
     teacher = TeacherConfig(env=env_id, n_envs=2, n_steps=8, batch_size=8, precision="float32")
-    return bench.Setting(distill, teacher, CPU, torch.float32)
+    return bench_parts.Setting(distill, teacher, CPU, torch.float32)
 
 
 # --- settings ---
@@ -84,8 +85,8 @@ def test_part_measures_a_rate(name):
 @pytest.mark.atari
 def test_update_and_loop_sample_from_a_full_ring():
     setting = tiny_setting()
-    envs = bench.make_games(setting)
-    run = bench.make_run(setting, envs, bench.make_teacher(setting, envs.n_actions))
+    envs = bench_parts.make_games(setting)
+    run = bench_parts.make_run(setting, envs, bench_parts.make_teacher(setting, envs.n_actions))
     assert len(run.ring) == setting.distill.ring_size
     assert (run.n_steps_done, run.n_updates) == (0, 0)
 
@@ -96,8 +97,13 @@ def test_update_and_loop_sample_from_a_full_ring():
     [("loop", False, False), ("loop_curious", True, False), ("loop_uncertain", False, True)],
 )
 def test_loops_do_what_they_are_named_for(monkeypatch, name, is_curious, is_uncertain):
-    runs, make_run = [], bench.make_run
-    monkeypatch.setattr(bench, "make_run", lambda *args: runs.append(make_run(*args)) or runs[-1])
+    runs, make_run = [], bench_parts.make_run
+
+    def keep(*args):
+        runs.append(make_run(*args))
+        return runs[-1]
+
+    monkeypatch.setattr(bench_parts, "make_run", keep)
     bench.MAKERS[name](tiny_setting()).measure(0.01)
     [run] = runs
     moments = run.learner.optimizer.parts[0].state

@@ -21,7 +21,8 @@ LAYERS = (
     " curves rungs film axes grids plan measuring worth comparison",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures augmented_figure verdicts",
-    "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report",
+    "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report"
+    " bench_parts",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
