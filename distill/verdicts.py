@@ -10,7 +10,7 @@ from distill.config import DistillConfig
 from distill.grids import AS_LONG
 from distill.markdown import as_table
 from distill.statistics import Interval
-from distill.tables import Cell, rows_of
+from distill.tables import Cell, median_text, rows_of
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
@@ -23,7 +23,7 @@ ANSWERS: Mapping[Verdict, str] = {
 }
 AXES = ("teacher", "budget", "arm")  # a row for each combination
 COLUMNS = (
-    *("runs", "IQM of the share", "P(better than plain)"),
+    *("runs", "training, s", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
 )
 ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
@@ -117,12 +117,23 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
         return ["none: the teacher is no better than the floor", *[""] * (len(COLUMNS) - 1)]
     runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
     mean = _mean_share(cells, teacher, budget, arm)
-    found = [runs, "" if mean is None else percent(mean)]
+    seconds = _seconds(cells, teacher=teacher, budget=budget, arm=arm)
+    found = [runs, seconds, "" if mean is None else percent(mean)]
     if arm == BASELINE:
-        return [*found, *[""] * (len(COLUMNS) - 2)]
+        return [*found, *[""] * (len(COLUMNS) - len(found))]
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     differences = _differences(cells, teacher, budget, arm)
     return [*found, _better(mine, plain), *(x for each in differences for x in _texts(each))]
+
+
+def _seconds(cells: Sequence[Cell], **labels: str) -> str:
+    """Write the median training time in each game, for readers to judge how equal times were."""
+    seconds = {
+        cell.labels["game"]: [outcome.train_seconds for outcome in cell.outcomes]
+        for cell in cells
+        if cell.outcomes and labels.items() <= cell.labels.items()
+    }
+    return ", ".join(f"{median_text(s, ',.0f')} {game}" for game, s in seconds.items())
 
 
 def _differences(

@@ -34,7 +34,7 @@ def test_every_arm_that_was_run_has_a_row_and_no_other(rows):
 
 
 def test_an_arm_that_always_wins_by_more_than_the_margin_helps(rows):
-    runs, iqm, better, difference, verdict, *_ = rows["good", "quarter", "aux"]
+    runs, _, iqm, better, difference, verdict, *_ = rows["good", "quarter", "aux"]
     assert runs == "5 Freeway, 5 Pong"
     assert iqm.startswith("90.0 % (")
     assert better == "100.0 % (100.0 to 100.0)"
@@ -43,7 +43,7 @@ def test_an_arm_that_always_wins_by_more_than_the_margin_helps(rows):
 
 
 def test_an_arm_within_the_margin_has_no_effect(rows):
-    assert rows["good", "quarter", "bonus"][4] == "no effect within 2 %"
+    assert rows["good", "quarter", "bonus"][5] == "no effect within 2 %"
 
 
 def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_long():
@@ -102,7 +102,7 @@ def test_the_sentence_waits_for_its_first_pair():
 
 
 def test_the_plain_arm_is_compared_with_nothing(rows):
-    runs, iqm, *rest = rows["good", "quarter", "plain"]
+    runs, _, iqm, *rest = rows["good", "quarter", "plain"]
     assert (runs, rest) == ("5 Freeway, 5 Pong", [""] * 5)
     assert iqm.startswith("80.0 % (")
 
@@ -112,6 +112,17 @@ def test_an_arm_of_a_teacher_at_the_floor_has_no_share_to_compare():
     text = verdicts.verdict_table(cells_of("curiosity", [outcome(run, None)]))
     last = text.splitlines()[-1]
     assert last.startswith("| good | quarter | plain | none: the teacher is no better than")
+
+
+def test_times_are_medians_of_each_game():
+    seconds = {"Freeway": [10.0, 1300.0, 1200.0], "Pong": [70.4, 69.8, 1.0]}
+    outcomes = [
+        outcome(run, train_seconds=seconds[run.labels["game"]][run.cfg.seed])
+        for run in plan("curiosity", TEACHERS)
+        if (run.labels["budget"], run.labels["arm"]) == ("whole", "bonus")
+    ]
+    last = verdicts.verdict_table(cells_of("curiosity", outcomes)).splitlines()[-1]
+    assert "| bonus | 3 Freeway, 3 Pong | 1,200 Freeway, 70 Pong |" in last
 
 
 def test_pairs_are_of_the_same_seed_and_game():
@@ -150,7 +161,7 @@ def test_a_mean_over_games_waits_for_every_game():
     cells = cells_of("curiosity", outcomes)
     text = verdicts.verdict_table(cells)
     (line,) = [line for line in text.splitlines() if line.startswith("| good | quarter | bonus |")]
-    assert line.startswith("| good | quarter | bonus | 5 Pong |  | 50.0 %")
+    assert line.startswith("| good | quarter | bonus | 5 Pong | 60 Pong |  | 50.0 %")
     assert "bonus" not in verdicts.shares_by_arm(cells)["good teacher, quarter budget"]
 
 
