@@ -29,12 +29,11 @@ class Task(NamedTuple):
     dtype: torch.dtype
 
 
-def find_game(cfg: DistillConfig) -> str:
+def find_game(cfg: DistillConfig, teacher_path: Path) -> str:
     """Return the game asked for, else the one that the teacher was trained on."""
-    recorded = DEFAULT_ENV if cfg.teacher_chkpt is None else env_id_of(cfg.teacher_chkpt)
-    env_id = cfg.env or recorded
+    env_id = cfg.env or env_id_of(teacher_path)
     if env_id is None:
-        raise ValueError(f"--env is missing: {cfg.teacher_chkpt} does not say which game it plays")
+        raise ValueError(f"--env is missing: {teacher_path} does not say which game it plays")
     return check_env_id(env_id)
 
 
@@ -46,9 +45,9 @@ def prepare(cfg: DistillConfig) -> Task:
     """
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    path = cfg.teacher_chkpt or best_teacher(TEACHERS, find_game(cfg))
+    path = cfg.teacher_chkpt or best_teacher(TEACHERS, check_env_id(cfg.env or DEFAULT_ENV))
     teacher = load_teacher(path, device=device, dtype=dtype)
-    return Task(cfg, path, find_game(cfg), teacher, device, dtype)
+    return Task(cfg, path, find_game(cfg, path), teacher, device, dtype)
 
 
 def make_games(task: Task, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
