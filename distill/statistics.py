@@ -42,8 +42,8 @@ def bootstrap(
 ) -> Interval:
     """Estimate an aggregate over all runs and games, with a stratified bootstrap interval.
 
-    Seeds are drawn with replacement within each game. With few of them it is too narrow; with one a
-    game, which can be drawn in one way only, it is infinite.
+    Seeds are drawn with replacement within each game. With few of them it is too narrow; where
+    a game has a single one, which can be drawn in one way only, it is infinite.
 
     Raises:
         ValueError: if a game has no run or a score is not finite.
@@ -131,7 +131,7 @@ def _resample(column: Floats, rng: np.random.Generator, n_draws: int) -> Floats:
 
 
 def _interval(value: npt.ArrayLike, draws: Floats, columns: Sequence[Floats]) -> Interval:
-    can_vary = any(len(column) > 1 for column in columns)
+    can_vary = all(len(column) > 1 for column in columns)
     low, high = np.quantile(draws, [0.025, 0.975]) if can_vary else (-math.inf, math.inf)
     return Interval(float(np.asarray(value)), float(low), float(high))
 

@@ -76,7 +76,7 @@ def test_the_probability_of_improvement_counts_ties_a_half():
 
 
 def test_the_probability_of_improvement_is_the_mean_of_games_not_of_pairs():
-    arm, baseline = {"a": [1.0], "b": [0.0] * 3}, {"b": [1.0] * 3, "a": [0.0]}
+    arm, baseline = {"a": [1.0] * 2, "b": [0.0] * 3}, {"b": [1.0] * 3, "a": [0.0] * 2}
     assert probability_of_improvement(arm, baseline, rng()) == (0.5, 0.5, 0.5)
 
 
@@ -124,6 +124,15 @@ def test_one_run_a_game_says_nothing_about_others():
     assert bootstrap(one, rng) == pytest.approx((0.4, -np.inf, np.inf))
     found = probability_of_improvement(one, {k: x + 1 for k, x in one.items()}, rng)
     assert found == (0.0, -np.inf, np.inf)
+
+
+def test_a_single_run_says_nothing_about_others_of_its_kind_whatever_it_stands_beside():
+    rng, single, three = np.random.default_rng(0), {"a": [0.2]}, {"a": [0.7, 0.8, 0.9]}
+    assert bootstrap({**single, "b": [0.7, 0.8, 0.9]}, rng) == pytest.approx(
+        (0.75, -np.inf, np.inf)
+    )
+    assert probability_of_improvement(single, three, rng) == (0.0, -np.inf, np.inf)
+    assert probability_of_improvement(three, single, rng) == (1.0, -np.inf, np.inf)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
