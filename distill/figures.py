@@ -1,6 +1,7 @@
 """The figures: from records of results to matplotlib figures, nothing read and nothing written."""
 
 import itertools
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,11 +66,17 @@ def finish(axes: Axes, env_id: str) -> None:
     axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=6)
 
 
-def panels(games: Sequence[str], *, height: float = 5.6) -> tuple[Figure, list[tuple[Axes, str]]]:
-    """Make a figure with a panel a game."""
-    figure = Figure(figsize=(5.5 * len(games), height), layout="constrained")
-    axes = figure.subplots(1, len(games), squeeze=False)[0]
-    return figure, list(zip(axes, games, strict=True))
+def panels(
+    titles: Sequence[str], *, height: float = 5.6, n_columns: int = 3
+) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """Make a figure with a panel for each title, so many in a row."""
+    n_columns = min(n_columns, len(titles))
+    n_rows = math.ceil(len(titles) / n_columns)
+    figure = Figure(figsize=(5.5 * n_columns, height * n_rows), layout="constrained")
+    places = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for empty in places[len(titles) :]:
+        empty.remove()
+    return figure, list(zip(places, titles, strict=False))
 
 
 def draw_curves(points: Sequence[Point]) -> Figure:
@@ -193,7 +200,7 @@ def draw_shares(
 
 def draw_estimates(groups: Mapping[str, Mapping[str, Interval]], *, x_label: str) -> Figure:
     """Draw estimates and their intervals, a panel a group, a line each."""
-    figure, titled = panels(list(groups), height=2.8)
+    figure, titled = panels(list(groups), height=2.8, n_columns=2)
     for axes, title in titled:
         found = list(groups[title].values())
         low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))

@@ -198,3 +198,11 @@ def test_estimates_are_drawn_at_value_and_interval_and_a_single_one_without():
         np.asarray(bars.get_segments()), [[[0.5, 0], [0.5, 0]], [[0.7, 1], [0.9, 1]]]
     )
     assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "aux"]
+
+
+def test_panels_of_estimates_stand_two_in_a_row():
+    one = {"plain": Interval(0.5, 0.4, 0.6)}
+    figure = draw_estimates({"a": one, "b": one, "c": one}, x_label="x")
+    places = [axes.get_subplotspec() for axes in figure.axes]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c"]
+    assert [(p.rowspan.start, p.colspan.start) for p in places if p] == [(0, 0), (0, 1), (1, 0)]
