@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
 
 from distill.parsing import flag
-from distill.settings import (
-    Settings,
-    SettingsT,
-    flag_of,
-    from_mapping,
-    given,
-    info_of,
-    read_yaml,
-)
+from distill.settings import Settings, SettingsT, flag_of, from_mapping, given, info_of, read_yaml
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def cells_of(
     ]
 
 
+def cells_with(cells: Sequence[Cell], **labels: str) -> list[Cell]:
+    """Choose the cells that have these labels, whatever else they have."""
+    return [cell for cell in cells if labels.items() <= cell.labels.items()]
+
+
 def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
@@ -130,7 +135,7 @@ def parameters_text(labels: Labels) -> str:
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
-    found = [cell for cell in cells if labels.items() <= cell.labels.items()]
+    found = cells_with(cells, **labels)
     if not found:
         return ["", "", ""]
     (cell,) = found

@@ -10,7 +10,7 @@ from distill.config import DistillConfig
 from distill.grids import AS_LONG
 from distill.markdown import as_table
 from distill.statistics import Interval
-from distill.tables import Cell, median_text, rows_of
+from distill.tables import Cell, cells_with, median_text, rows_of
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
@@ -32,11 +32,10 @@ ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the
 def scores_of(cells: Sequence[Cell], **labels: str) -> ScoresBySeed:
     """Collect what the cells with these labels scored, by game and seed."""
     found: dict[str, dict[int, float]] = {}
-    for cell in cells:
-        if labels.items() <= cell.labels.items():
-            shares = {o.seed: o.score_share for o in cell.outcomes if o.score_share is not None}
-            if shares:
-                found.setdefault(cell.labels["game"], {}).update(shares)
+    for cell in cells_with(cells, **labels):
+        shares = {o.seed: o.score_share for o in cell.outcomes if o.score_share is not None}
+        if shares:
+            found.setdefault(cell.labels["game"], {}).update(shares)
     return found
 
 
@@ -88,11 +87,8 @@ def _mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> I
     Games differ in how much of a teacher can be had, so that a mean over some of them would rank
     arms by where they were played.
     """
-    planned = {
-        cell.labels["game"]
-        for cell in cells
-        if (cell.labels["teacher"], cell.labels["budget"]) == (teacher, budget)
-    }
+    of_any_arm = cells_with(cells, teacher=teacher, budget=budget)
+    planned = {cell.labels["game"] for cell in of_any_arm}
     scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     if scores.keys() != planned:
         return None
@@ -130,8 +126,8 @@ def _seconds(cells: Sequence[Cell], **labels: str) -> str:
     """Write the median training time in each game, for readers to judge how equal times were."""
     seconds = {
         cell.labels["game"]: [outcome.train_seconds for outcome in cell.outcomes]
-        for cell in cells
-        if cell.outcomes and labels.items() <= cell.labels.items()
+        for cell in cells_with(cells, **labels)
+        if cell.outcomes
     }
     return ", ".join(f"{median_text(s, ',.0f')} {game}" for game, s in seconds.items())
 
