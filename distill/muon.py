@@ -7,7 +7,7 @@ How this differs:
 1. the Newton-Schulz iteration runs on the gradient's Gram matrix, which is small, and is applied to
    the gradient once: the same polynomial of the same matrix in a third of the arithmetic;
 2. matrices of many rows are taken in blocks of 64 rows, each on its own, so that the
-   arithmetic stays below that of the gradient itself;
+   arithmetic stays below that of the gradient itself; blocks of as many rows are iterated at once;
 3. a step's entries have a root mean square of about 0.6 of the learning rate whatever the shape
    (Liu et al. 2025, "Muon is scalable for LLM training", take 0.2), so that one rate serves Adam
    beside it.
@@ -29,26 +29,32 @@ LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
 N_ITERATIONS = 5
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
-    """Make the singular values of a matrix (R, C) nearly alike, all of about 1; 0 stays 0.
+def orthogonalizers(grams: Tensor) -> Tensor:
+    """Find what makes the singular values of matrices nearly alike, all of about 1; 0 stays 0.
 
     X <- a X + b (X X') X + c (X X')^2 X, from X = matrix / its Frobenius norm, five times.
+
+    Args:
+        grams: (K, R, R), the product of each matrix (R, C) and its transpose.
+
+    Returns:
+        (K, R, R), by which the matrices are to be multiplied from the left.
     """
-    x = matrix / matrix.norm().clamp(min=1e-12)
-    gram = x @ x.T
-    factor = last = _quintic(gram)
+    squares = grams.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-24)[:, None, None]
+    grams = grams / squares
+    factors = last = _quintics(grams)
     for _ in range(N_ITERATIONS - 1):
-        gram = last @ gram @ last
-        last = _quintic(gram)
-        factor = last @ factor
-    return factor @ x
+        grams = last @ grams @ last
+        last = _quintics(grams)
+        factors = last @ factors
+    return factors / squares.sqrt()
 
 
-def _quintic(gram: Tensor) -> Tensor:
-    """Return a I + b G + c G^2."""
-    polynomial = torch.addmm(gram, gram, gram, beta=CUBIC, alpha=QUINTIC)
-    polynomial.diagonal().add_(LINEAR)
-    return polynomial
+def _quintics(grams: Tensor) -> Tensor:
+    """Return a I + b G + c G^2 of each."""
+    polynomials = torch.baddbmm(grams, grams, grams, beta=CUBIC, alpha=QUINTIC)
+    polynomials.diagonal(dim1=1, dim2=2).add_(LINEAR)
+    return polynomials
 
 
 class Muon(torch.optim.Optimizer):
@@ -65,22 +71,30 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closure)
         """Take one step; weights without a gradient stay as they are."""
         for group in self.param_groups:
+            blocks: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by their rows
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._step(weight, group["lr"])
+                    rows = weight.flatten(1).split(BLOCK_ROWS)
+                    for pair in zip(rows, self._direction(weight).split(BLOCK_ROWS), strict=True):
+                        blocks.setdefault(len(pair[0]), []).append(pair)
+            for alike in blocks.values():
+                _step(alike, group["lr"])
 
-    def _step(self, weight: nn.Parameter, lr: float) -> None:
+    def _direction(self, weight: nn.Parameter) -> Tensor:
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
             state["exp_avg"] = torch.zeros_like(weight)
         momentum = state["exp_avg"].lerp_(weight.grad, 1 - MOMENTUM)
-        direction = weight.grad.lerp(momentum, MOMENTUM).flatten(1)
-        for rows, block in zip(
-            weight.flatten(1).split(BLOCK_ROWS), direction.split(BLOCK_ROWS), strict=True
-        ):
-            size = math.sqrt(max(block.shape))
-            rows.sub_(RMS * size * orthogonalize(block), alpha=lr)
+        return weight.grad.lerp(momentum, MOMENTUM).flatten(1)
+
+
+def _step(blocks: Sequence[tuple[Tensor, Tensor]], lr: float) -> None:
+    """Move rows of weights against their directions; blocks of as many rows share the iteration."""
+    factors = orthogonalizers(torch.stack([direction @ direction.T for _, direction in blocks]))
+    for (rows, direction), factor in zip(blocks, factors, strict=True):
+        size = math.sqrt(max(rows.shape))
+        rows.addmm_(factor, direction, alpha=-lr * RMS * size)
 
 
 class MuonWithAdam(torch.optim.Optimizer):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.muon import BLOCK_ROWS, MOMENTUM, RMS, Muon, MuonWithAdam, orthogonalize
+from distill.muon import BLOCK_ROWS, MOMENTUM, RMS, Muon, MuonWithAdam, orthogonalizers
 
 
 def as_published(matrix: Tensor) -> Tensor:
@@ -17,6 +17,10 @@ def as_published(matrix: Tensor) -> Tensor:
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
     return x
+
+
+def orthogonalize(matrix: Tensor) -> Tensor:
+    return orthogonalizers((matrix @ matrix.T)[None])[0] @ matrix
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -77,6 +81,21 @@ def test_many_rows_are_taken_in_blocks():
     for rows in (slice(0, BLOCK_ROWS), slice(BLOCK_ROWS, None)):
         expected = -RMS * math.sqrt(200) * orthogonalize(gradient[rows])
         torch.testing.assert_close(found[rows], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_layers_of_as_many_rows_do_not_meet():
+    shapes = [(16, 4, 4, 4), (16, 16, 3, 3), (BLOCK_ROWS, 90), (5, 8)]
+    together = [nn.Parameter(drawn(*shape)) for shape in shapes]
+    alone = copy.deepcopy(together)
+    optimizer = Muon(together)
+    for seed, weight in enumerate(together):
+        weight.grad = 10.0**-seed * drawn(*weight.shape, seed=seed)
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
+    for weight, other in zip(together, alone, strict=True):
+        assert weight.grad is not None
+        step_of(Muon([other]), other, weight.grad, 0.1)
+        torch.testing.assert_close(weight, other, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_without_a_gradient_stay():
