@@ -186,7 +186,7 @@ def draw_shares(
         axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
         for cell, at_x, at_y in zip(mine, x, y, strict=True):
             axes.annotate(
-                cell.labels[name_axis], (at_x, at_y), xytext=(4, 4), textcoords="offset points"
+                cell.labels[name_axis], (at_x, at_y), xytext=(4, -13), textcoords="offset points"
             )
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
