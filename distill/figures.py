@@ -100,7 +100,9 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         mine = [p for p in small if p.env_id == env_id]
         for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
             axes.plot(*curve(mine, run, TEACHER_CURVE), label=kind)
-        styles = itertools.cycle(("--", ":", "-.", (0, (1, 5))))
+        styles = itertools.cycle(
+            ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
+        )
         for (name, score), style in zip(levels.get(env_id, {}).items(), styles, strict=False):
             axes.axhline(score, linestyle=style, color="gray", label=name)
         axes.margins(y=0.1)  # the best of them would lie on the frame
