@@ -94,7 +94,7 @@ def _step(blocks: Sequence[tuple[Tensor, Tensor]], lr: float) -> None:
     factors = orthogonalizers(torch.stack([direction @ direction.T for _, direction in blocks]))
     for (rows, direction), factor in zip(blocks, factors, strict=True):
         size = math.sqrt(max(rows.shape))
-        rows.addmm_(factor, direction, alpha=-lr * RMS * size)
+        rows.addmm_(RMS * size * factor, direction, alpha=-lr)
 
 
 class MuonWithAdam(torch.optim.Optimizer):
