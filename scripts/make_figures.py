@@ -19,7 +19,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from distill import figures
+from distill import figures, study_figures
 from distill.axes import DEFAULTS, GAMES
 from distill.curves import Point, collect, read_zoo
 from distill.errors import run_command
@@ -74,7 +74,7 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     }
     for name, (cells, axis, x_label, x_of) in shares.items():
         if any(cell.shares for cell in cells):
-            yield name, figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+            yield name, study_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
     arms = {
         "curiosity": (shares_by_arm(grids["curiosity"]), "IQM of the share, 95 % bootstrap"),
         "coverage": (coverage_by_arm(grids["curiosity"]), "distinct frames, mean and 95 %"),
@@ -82,7 +82,7 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     for name, (groups, x_label) in arms.items():
         compared = {title: found for title, found in groups.items() if len(found) > 1}
         if compared:
-            yield name, figures.draw_estimates(compared, x_label=x_label)
+            yield name, study_figures.draw_estimates(compared, x_label=x_label)
 
 
 def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:

@@ -10,10 +10,10 @@ from matplotlib.collections import LineCollection
 from distill import markdown, tables
 from distill.axes import GAMES
 from distill.config import DistillConfig, decisive
-from distill.figures import draw_shares
 from distill.outcomes import Outcome
 from distill.plan import Run, plan
 from distill.settings import replace, to_yaml
+from distill.study_figures import draw_shares
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
 SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}

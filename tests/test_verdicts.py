@@ -6,9 +6,9 @@ from matplotlib.collections import LineCollection
 from test_tables import TEACHERS, cells_of, outcome
 
 from distill import verdicts
-from distill.figures import draw_estimates
 from distill.plan import plan
 from distill.statistics import Interval
+from distill.study_figures import draw_estimates
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)
 AUX = tuple(share + 0.10 for share in PLAIN)

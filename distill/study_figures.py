@@ -1,0 +1,60 @@
+"""Figures of studies: from their cells to matplotlib figures, nothing read and nothing written."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from distill.figures import panels
+from distill.statistics import Interval, t_interval
+from distill.tables import Cell
+
+
+def draw_shares(
+    cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
+) -> Figure:
+    """Draw the share of the teacher's score against something, a panel a game, a point a cell.
+
+    Args:
+        cells: of one grid; those without a result are left out.
+        x_of: what a cell is drawn at, on a logarithmic axis.
+        x_label: its name.
+        name_axis: the axis of the grid whose values are written beside the points.
+    """
+    done = [cell for cell in cells if cell.shares]
+    figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
+    for axes, game in games:
+        mine = [cell for cell in done if cell.labels["game"] == game]
+        x, y = [x_of(cell) for cell in mine], [float(np.mean(cell.shares)) for cell in mine]
+        bounds = [
+            t_interval(cell.shares) or (mean, mean) for cell, mean in zip(mine, y, strict=True)
+        ]
+        reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
+        axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
+        for cell, at_x, at_y in zip(mine, x, y, strict=True):
+            axes.annotate(
+                cell.labels[name_axis], (at_x, at_y), xytext=(4, -13), textcoords="offset points"
+            )
+        axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
+        axes.axhline(0.0, linestyle=":", color="gray", label="floor")
+        axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
+        axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
+        axes.minorticks_off()
+        axes.margins(x=0.1)
+        axes.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+def draw_estimates(groups: Mapping[str, Mapping[str, Interval]], *, x_label: str) -> Figure:
+    """Draw estimates and their intervals, a panel a group, a line each."""
+    figure, titled = panels(list(groups), height=2.8, n_columns=2)
+    for axes, title in titled:
+        found = list(groups[title].values())
+        low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
+        values, lines = [e.value for e in found], range(len(found))
+        axes.hlines(lines, *np.where(np.isfinite((low, high)), (low, high), values))
+        axes.plot(values, lines, "o")
+        axes.set_yticks(lines, list(groups[title]))
+        axes.invert_yaxis()
+        axes.set(xlabel=x_label, title=title)
+    return figure
