@@ -9,6 +9,8 @@ from distill.figures import panels
 from distill.statistics import Interval, t_interval
 from distill.tables import Cell
 
+ROW_HEIGHT = 0.3  # inches, of an estimate
+
 
 def draw_shares(
     cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
@@ -45,9 +47,18 @@ def draw_shares(
     return figure
 
 
-def draw_estimates(groups: Mapping[str, Mapping[str, Interval]], *, x_label: str) -> Figure:
-    """Draw estimates and their intervals, a panel a group, a line each."""
-    figure, titled = panels(list(groups), height=2.8, n_columns=2)
+def draw_estimates(
+    groups: Mapping[str, Mapping[str, Interval]], *, x_label: str, margin: float | None = None
+) -> Figure:
+    """Draw estimates and their intervals, a panel a group, a line each.
+
+    Args:
+        groups: estimates by title and name.
+        x_label: what they are of.
+        margin: for differences: those within it of 0 count for none, and a band shows it.
+    """
+    most = max(map(len, groups.values()))
+    figure, titled = panels(list(groups), height=1 + ROW_HEIGHT * most, n_columns=2)
     for axes, title in titled:
         found = list(groups[title].values())
         low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
@@ -57,4 +68,7 @@ def draw_estimates(groups: Mapping[str, Mapping[str, Interval]], *, x_label: str
         axes.set_yticks(lines, list(groups[title]))
         axes.invert_yaxis()
         axes.set(xlabel=x_label, title=title)
+        if margin is not None:
+            axes.axvspan(-margin, margin, color="C2", alpha=0.15)
+            axes.axvline(0, linestyle=":", color="gray")
     return figure

@@ -63,9 +63,7 @@ def answer(cells: Sequence[Cell]) -> str:
         f" {difference.n_pairs}: {percent(interval_of(difference))})"
         for teacher, budget, arm in rows_of(cells, AXES, run=True)
         if arm == DEFAULT_ARM
-        for what, difference in zip(
-            ("steps", "time"), _differences(cells, teacher, budget, arm), strict=True
-        )
+        for what, difference in _differences(cells, teacher, budget, arm).items()
         if difference is not None
     ]
     return f"{QUESTION} {'; '.join(found)}." if found else ""
@@ -95,6 +93,20 @@ def _mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> I
     return statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
 
 
+def differences_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
+    """Return how far each arm is from plain students, for each teacher and budget played.
+
+    Where a game has a single pair, nothing says how far off the difference is: it is left out.
+    """
+    found: dict[str, dict[str, Interval]] = {}
+    for teacher, budget, arm in rows_of(cells, AXES, run=True):
+        for what, difference in _differences(cells, teacher, budget, arm).items():
+            if arm != BASELINE and difference is not None and np.isfinite(difference.low):
+                mine = found.setdefault(f"{teacher} teacher, {budget} budget", {})
+                mine[f"{arm}, equal {what}"] = interval_of(difference)
+    return found
+
+
 def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's mean coverage over seeds, for each game, teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
@@ -119,7 +131,8 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
         return [*found, *[""] * (len(COLUMNS) - len(found))]
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     differences = _differences(cells, teacher, budget, arm)
-    return [*found, _better(mine, plain), *(x for each in differences for x in _texts(each))]
+    texts = [text for each in differences.values() for text in _texts(each)]
+    return [*found, _better(mine, plain), *texts]
 
 
 def _seconds(cells: Sequence[Cell], **labels: str) -> str:
@@ -134,14 +147,14 @@ def _seconds(cells: Sequence[Cell], **labels: str) -> str:
 
 def _differences(
     cells: Sequence[Cell], teacher: str, budget: str, arm: str
-) -> tuple[Comparison | None, Comparison | None]:
-    """Compare an arm with plain students after as many steps, and after as much time."""
+) -> dict[str, Comparison | None]:
+    """Compare an arm with plain students after as many `steps`, and after as much `time`."""
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     longer = AS_LONG.get((budget, arm), "")  # no budget's name where none is planned
-    plain, as_long = (
-        scores_of(cells, teacher=teacher, budget=b, arm=BASELINE) for b in (budget, longer)
-    )
-    return _difference(mine, plain), _difference(mine, as_long)
+    return {
+        what: _difference(mine, scores_of(cells, teacher=teacher, budget=b, arm=BASELINE))
+        for what, b in (("steps", budget), ("time", longer))
+    }
 
 
 def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:

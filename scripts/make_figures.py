@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from distill import figures, study_figures
 from distill.axes import DEFAULTS, GAMES
+from distill.comparison import MARGIN
 from distill.curves import Point, collect, read_zoo
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
@@ -43,7 +44,12 @@ from distill.tables import (
 )
 from distill.tool_config import GRIDS
 from distill.tracking import read_run
-from distill.verdicts import coverage_by_arm, curiosity_section, shares_by_arm
+from distill.verdicts import (
+    coverage_by_arm,
+    curiosity_section,
+    differences_by_arm,
+    shares_by_arm,
+)
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
@@ -75,14 +81,17 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     for name, (cells, axis, x_label, x_of) in shares.items():
         if any(cell.shares for cell in cells):
             yield name, study_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+    cells = grids["curiosity"]
+    less_plain = "share minus plain students', 95 % (band: no effect)"
     arms = {
-        "curiosity": (shares_by_arm(grids["curiosity"]), "IQM of the share, 95 % bootstrap"),
-        "coverage": (coverage_by_arm(grids["curiosity"]), "distinct frames, mean and 95 %"),
+        "curiosity": (shares_by_arm(cells), "IQM of the share, 95 % bootstrap", None),
+        "differences": (differences_by_arm(cells), less_plain, MARGIN),
+        "coverage": (coverage_by_arm(cells), "distinct frames, mean and 95 %", None),
     }
-    for name, (groups, x_label) in arms.items():
+    for name, (groups, x_label, margin) in arms.items():
         compared = {title: found for title, found in groups.items() if len(found) > 1}
         if compared:
-            yield name, study_figures.draw_estimates(compared, x_label=x_label)
+            yield name, study_figures.draw_estimates(compared, x_label=x_label, margin=margin)
 
 
 def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:

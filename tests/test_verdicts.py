@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 from test_tables import TEACHERS, cells_of, outcome
 
 from distill import verdicts
@@ -186,6 +187,41 @@ def test_figures_show_what_was_run_and_its_intervals():
         "plain": 100.75,
         "aux": 200.75,
     }
+
+
+def test_differences_are_shown_at_equal_steps_and_time_once_seeds_say_how_sure_they_are():
+    def score(run):
+        level = {"plain": 0.5, "aux": 0.6, "bonus": 0.7}[run.labels["arm"]]
+        return level + (0.1 if run.labels["budget"] == "1.6 quarters" else 0.0)
+
+    runs = [
+        run
+        for run in plan("curiosity", TEACHERS)
+        if run.labels["budget"] in {"quarter", "1.6 quarters"}
+        and run.labels["teacher"] == "good"
+        and (
+            run.labels["arm"] in {"plain", "aux"}
+            or (run.labels["arm"] == "bonus" and run.cfg.seed == 0)  # a single pair
+        )
+    ]
+    found = verdicts.differences_by_arm(
+        cells_of("curiosity", [outcome(run, score(run)) for run in runs])
+    )
+    assert {title: list(lines) for title, lines in found.items()} == {
+        "good teacher, quarter budget": ["aux, equal steps", "aux, equal time"]
+    }
+    steps, time = found["good teacher, quarter budget"].values()
+    assert (steps.value, time.value) == pytest.approx((0.1, 0.0))
+
+
+def test_a_band_shows_which_differences_count_for_none():
+    one = {"aux": Interval(0.5, 0.4, 0.6)}
+    (with_band,) = draw_estimates({"title": one}, x_label="x", margin=0.02).axes
+    (band,) = with_band.patches
+    assert isinstance(band, Rectangle)
+    assert (band.get_x(), band.get_x() + band.get_width()) == (-0.02, 0.02)
+    (without,) = draw_estimates({"title": one}, x_label="x").axes
+    assert not without.patches
 
 
 def test_estimates_are_drawn_at_value_and_interval_and_a_single_one_without():
