@@ -43,10 +43,10 @@ def orthogonalizers(grams: Tensor) -> Tensor:
     squares = grams.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-24)[:, None, None]
     grams = grams / squares
     factors = last = _quintics(grams)
-    for _ in range(N_ITERATIONS - 1):
-        grams = last @ grams @ last
+    for _ in range(N_ITERATIONS - 1):  # bmm: `@` adds a fifth to a fourth of the time
+        grams = torch.bmm(torch.bmm(last, grams), last)
         last = _quintics(grams)
-        factors = last @ factors
+        factors = torch.bmm(last, factors)
     return factors / squares.sqrt()
 
 
