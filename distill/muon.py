@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
     """Steps down the orthogonalized momentum (Nesterov's) of weights of two dimensions or more.
 
     Args:
-        weights: (R, ...); all but the first dimension count as columns.
+        weights: (R, ...), contiguous; all but the first dimension count as columns.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
@@ -74,7 +74,7 @@ class Muon(torch.optim.Optimizer):
             blocks: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by their rows
             for weight in group["params"]:
                 if weight.grad is not None:
-                    rows = weight.flatten(1).split(BLOCK_ROWS)
+                    rows = weight.view(len(weight), -1).split(BLOCK_ROWS)  # not of a copy
                     for pair in zip(rows, self._direction(weight).split(BLOCK_ROWS), strict=True):
                         blocks.setdefault(len(pair[0]), []).append(pair)
             for alike in blocks.values():

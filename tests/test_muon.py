@@ -98,6 +98,12 @@ def test_layers_of_as_many_rows_do_not_meet():
         torch.testing.assert_close(weight, other, rtol=1e-4, atol=1e-5)
 
 
+def test_a_weight_that_is_not_contiguous_is_refused_rather_than_left_as_it_is():
+    weight = nn.Parameter(drawn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    with pytest.raises(RuntimeError, match="not compatible"):
+        step_of(Muon([weight]), weight, drawn(4, 3, 2, 2), lr=0.1)
+
+
 def test_weights_without_a_gradient_stay():
     weight, other = nn.Parameter(drawn(3, 4)), nn.Parameter(drawn(3, 4))
     before = other.detach().clone()
