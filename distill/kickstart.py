@@ -34,16 +34,22 @@ class Kickstart:
             obs: what is answered, raw or packed uint8.
             log_probs: the student's answer (B, A).
         """
+        self._entropies.append(entropy.detach().mean())  # for the log alone
+        if self.w_kl == 0:
+            return self.w_entropy * entropy
         kl = divergence("kl", self._teacher.logits(obs), log_probs)
-        self._kls.append(kl.detach().mean())  # for the log alone
-        self._entropies.append(entropy.detach().mean())  # likewise
+        self._kls.append(kl.detach().mean())  # likewise
         return self.w_entropy * entropy - self.w_kl * kl
 
-    def pop_means(self) -> tuple[float, float] | None:
-        """Return mean KL and entropy of the minibatches since the last call; None if none were."""
-        if not self._kls:
-            return None
-        means = float(torch.stack(self._kls).mean()), float(torch.stack(self._entropies).mean())
+    def pop_means(self) -> tuple[float | None, float | None]:
+        """Return mean KL and entropy of the minibatches since the last call; None if none were.
+
+        A KL of no weight is not computed.
+        """
+        kl, entropy = (
+            float(torch.stack(seen).mean()) if seen else None
+            for seen in (self._kls, self._entropies)
+        )
         self._kls.clear()
         self._entropies.clear()
-        return means
+        return kl, entropy

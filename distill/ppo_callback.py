@@ -134,9 +134,11 @@ class TeacherCallback(BaseCallback):
         if (kickstart := model.policy.kickstart) is not None:
             kickstart.w_entropy, kickstart.w_kl = w_entropy, cfg.w_kickstart(progress)
             model.ent_coef = 1.0
-            if (means := kickstart.pop_means()) is not None:
-                self.logger.record("train/kickstart_kl", means[0])
-                self.logger.record("train/entropy_loss", -means[1])
+            kl, entropy = kickstart.pop_means()
+            if kl is not None:
+                self.logger.record("train/kickstart_kl", kl)
+            if entropy is not None:
+                self.logger.record("train/entropy_loss", -entropy)
         if cfg.init_from and not is_teacher(cfg.init_from):
             learn_only_values(model.policy, self.num_timesteps < cfg.warm_up_steps)
         self.logger.record("train/entropy_weight", w_entropy)

@@ -51,6 +51,7 @@ class Distillation:
         self.act_rng, self.ring_rng, self.policy_rng = map(np.random.default_rng, streams)
         self.games: deque[Game] = deque(maxlen=100)
         self.n_steps_done = self.n_updates = 0
+        self.is_fitted = not cfg.data_init  # the student's layers, to the first states
         self.train_seconds = 0.0  # acting, labeling and learning; no evaluation, no checkpoints
 
     @property
@@ -84,6 +85,7 @@ class Distillation:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` returned; the games start anew."""
         self.n_steps_done, self.n_updates = state["steps"], state["n_updates"]
+        self.is_fitted = self.is_fitted or self.n_updates > 0
         self.train_seconds = state["train_seconds"]
         self.student.load_state_dict(state["student"])
         if self.icm is not None:

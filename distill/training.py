@@ -50,14 +50,15 @@ def train_student(
             epsilon=cfg.epsilon(progress),
             teacher_mix=cfg.teacher_mix(progress),
         )
-        labels = label(rollout, teacher, run.uncertainty, run.device)
+        uncertainty = run.uncertainty if cfg.is_doubted(progress) else None
+        labels = label(rollout, teacher, uncertainty, run.device)
         places = run.ring.add(rollout, *labels)
         run.coverage.add(rollout.obs, run.n_steps_done)
         run.n_steps_done += places.size
         fit_to_first_states(run)
         weights = cfg.weights(progress)
         newest = None
-        if "policy" in weights or "value" in weights:
+        if weights.keys() & {"policy", "value", "entropy"}:
             newest = NewestRollout(rollout, places, *run.rewarder(rollout, labels, progress))
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
@@ -72,9 +73,9 @@ def train_student(
 
 def fit_to_first_states(run: Distillation) -> None:
     """Standardize the student's fresh layers, once, right before its first update."""
-    is_first = run.n_updates == 0 and run.updates_due() > 0
-    if is_first and run.cfg.data_init and run.ring.n_candidates:
+    if run.updates_due() and run.ring.n_candidates and not run.is_fitted:
         standardize(run.student.encoder, run.ring.spread(N_STATES))
+        run.is_fitted = True
 
 
 def learn(

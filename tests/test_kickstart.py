@@ -72,13 +72,22 @@ def test_its_gradient_is_that_of_distillation():
 def test_means_are_of_the_minibatches_since_the_last_call():
     _, log_probs, entropy = answers()
     made = kickstart(1.0, 0.0)
-    assert made.pop_means() is None
+    assert made.pop_means() == (None, None)
     for rows in (slice(0, 2), slice(2, 4)):
         made.regularizer(entropy[rows], torch.zeros(2), log_probs[rows])
-    means = made.pop_means()
-    assert means is not None
-    assert means[1] == pytest.approx(float(entropy.detach().mean()), rel=1e-6)
-    assert made.pop_means() is None
+    kl, mean_entropy = made.pop_means()
+    assert kl is not None
+    assert mean_entropy == pytest.approx(float(entropy.detach().mean()), rel=1e-6)
+    assert made.pop_means() == (None, None)
+
+
+def test_a_teacher_whose_kl_has_no_weight_is_not_asked():
+    _, log_probs, entropy = answers()
+    nobody = Kickstart(FixedTeacher([]))  # to be asked would be an error
+    nobody.w_kl, nobody.w_entropy = 0.0, 0.1
+    result = nobody.regularizer(entropy, torch.zeros(4), log_probs)
+    torch.testing.assert_close(result, 0.1 * entropy, rtol=0, atol=0)
+    assert nobody.pop_means() == (None, pytest.approx(float(entropy.detach().mean()), rel=1e-6))
 
 
 # --- from files ---
@@ -205,9 +214,9 @@ def test_ppo_with_a_teacher_comes_nearer_to_it():
     for _ in range(2):
         policy.kickstart.pop_means()
         policy.evaluate_actions(obs, actions)
-        means = policy.kickstart.pop_means()
-        assert means is not None
-        distances.append(means[0])
+        kl, _ = policy.kickstart.pop_means()
+        assert kl is not None
+        distances.append(kl)
         model.learn(512)
     assert distances[1] < 0.5 * distances[0]
 

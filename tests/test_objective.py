@@ -13,7 +13,7 @@ from distill.networks import Student, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
-from distill.settings import from_mapping, read_yaml, to_yaml
+from distill.settings import from_mapping, read_yaml, replace, to_yaml
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.types import WIDTHS, Batch, PolicyBatch
 
@@ -514,6 +514,23 @@ def test_by_default_the_bonus_has_faded_and_its_terms_stop_before_a_run_ends(sou
     for progress in (0.8, 0.9, 1.0):
         assert cfg.c_int(progress) == 0
         assert cfg.weights(progress).keys() == left
+
+
+def test_an_icm_that_was_there_for_the_bonus_alone_stops_with_it():
+    bonus = DistillConfig(use_curiosity=True, curiosity="bonus")
+    assert "icm" in bonus.weights(0.79)
+    assert bonus.weights(0.8) == {"distill": 1.0}
+    to_come = replace(bonus, c_int=LinearSchedule(0.0, 1.0))
+    assert "icm" in to_come.weights(0.0)  # it learns first what a surprise is
+    both = DistillConfig(use_curiosity=True, curiosity="both", w_icm=LinearSchedule(0.3, 0.0, 0.5))
+    assert (both.weights(0.7)["icm"], both.weights(0.8)) == (1.0, {"distill": 1.0})
+
+
+def test_a_teacher_is_doubted_for_as_long_as_that_weights_something():
+    for target, doubted in (("bonus", (True, False)), ("both", (True, True))):
+        cfg = DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target=target)
+        assert (cfg.is_doubted(0.79), cfg.is_doubted(0.8)) == doubted
+    assert not DistillConfig(use_curiosity=True).is_doubted(0.0)
 
 
 @pytest.mark.parametrize("curiosity", ["bonus", "both"])

@@ -25,6 +25,7 @@ from fakes import (
     weights_of,
 )
 
+from distill import training
 from distill.envs import make_atari
 from distill.errors import DivergedError
 from distill.losses import divergence
@@ -472,6 +473,27 @@ def test_a_rollout_with_nothing_to_learn_from_is_played_and_changes_nothing(what
     train(run)
     assert run.n_steps_done == SMALL.total_steps
     assert all(weight.isfinite().all() for weight in weights_of(run).values())
+
+
+def test_layers_are_standardized_once_however_late_the_first_pair_comes(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(training, "standardize", lambda encoder, obs: fitted.append(len(obs)))
+    train(make_run(settings(n_steps=1, learning_starts=0, steps_per_update=4)))
+    assert len(fitted) == 1
+
+
+def test_entropy_alone_is_trained_on_too():
+    only_entropy = {"c_ext": ONE, "w_policy": ZERO, "w_value": ZERO, "w_entropy": ONE}
+    tracker = train(make_run(settings(**only_entropy)))
+    assert any("loss/entropy" in row for _, row in tracker.rows)
+
+
+def test_a_teacher_is_asked_no_more_once_its_doubts_weight_nothing():
+    fading = {"c_int": LinearSchedule(1.0, 0.0, 0.5), "uncertainty_target": "bonus"}
+    tracker = train(make_run(settings(**BONUS, use_uncertainty=True, **fading, ring_size=40)))
+    doubted = [step for step, row in tracker.rows if "uncertainty/mean" in row]
+    assert doubted
+    assert max(doubted) < 160  # by then the ring has forgotten the last doubts, of step 80
 
 
 def test_a_ring_that_could_hold_no_whole_pair_is_refused_with_the_smallest_size():
