@@ -1,5 +1,6 @@
 """Writes that leave either the old file or the new one, whole, whenever the process dies."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock a folder against other processes that would lock it, too.
+
+    Returns:
+        The descriptor that holds the lock, until it is closed or the process ends.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{folder} is being written by another process") from None
+    return descriptor
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from distill.files import write_text
+from distill.files import lock_folder, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_yaml
 from distill.tags import TAGS
@@ -106,11 +107,14 @@ class Tracker:
     Args:
         run_dir: folder of the run.
         resume_step: step of the checkpoint that the run continues from; what was logged after it is
-        dropped,
-            so that no stretch of a curve is there twice.
+            dropped, so that no stretch of a curve is there twice.
+
+    Raises:
+        ValueError: if another process is at this run.
     """
 
     def __init__(self, run_dir: Path, *, resume_step: int | None = None) -> None:
+        self._lock = lock_folder(run_dir)
         self._csv_path = run_dir / "metrics.csv"
         self._wall_seconds = 0.0
         if resume_step is not None:
@@ -189,3 +193,4 @@ class Tracker:
     ) -> None:
         self.writer.close()
         self._file.close()
+        os.close(self._lock)

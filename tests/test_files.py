@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.files import write_atomically, write_text
+from distill.files import lock_folder, write_atomically, write_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,3 +107,12 @@ def test_a_folder_in_the_files_place_is_an_error_that_names_it(tmp_path):
     with pytest.raises(OSError, match=r"cannot write .*file\.txt: Is a directory"):
         write_text(tmp_path / "file.txt", "new")
     assert names(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):
+    held = lock_folder(tmp_path)
+    with pytest.raises(ValueError, match="is being written by another process"):
+        lock_folder(tmp_path)
+    os.close(held)
+    os.close(lock_folder(tmp_path))
+    assert not list(tmp_path.iterdir())

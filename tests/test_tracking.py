@@ -219,3 +219,14 @@ def test_event_files_of_one_run_are_never_of_one_second(tmp_path):
             pass
     seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.*")]
     assert len(seconds) == len(set(seconds)) == 3
+
+
+def test_a_run_has_one_tracker_at_a_time(tmp_path):
+    with Tracker(tmp_path) as first:
+        first.log({"distill/kl": 1.0}, 1)
+        with pytest.raises(ValueError, match="is being written by another process"):
+            Tracker(tmp_path, resume_step=0)
+        first.log({"distill/kl": 2.0}, 2)
+    assert [value for *_, value in csv_rows(tmp_path)] == [1.0, 2.0]
+    with Tracker(tmp_path, resume_step=2):
+        pass
