@@ -147,6 +147,15 @@ def _with_sorted_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[8 + n_bytes :]
 
 
+def score_on_record(path: Path) -> float:
+    """Return the score that a student was written with; -inf where there is no such student."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return float((file.metadata() or {})["score"])
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return float("-inf")
+
+
 def load_student(
     path: Path, *, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[Student, dict[str, str]]:

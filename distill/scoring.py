@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from distill.checkpoint import save_student
+from distill.checkpoint import save_student, score_on_record
 from distill.evaluation import MODES, PROTOCOL, Score, evaluate
 from distill.floors import Floors
 from distill.networks import Student
 from distill.progress import Progress
 from distill.tracking import Tracker
 from distill.types import Envs, Network
+
+BEST = "student_best.safetensors"
 
 
 def evaluate_modes(
@@ -116,14 +118,14 @@ class Scorer:
         self._student, self.reference, self._run_dir = student, reference, run_dir
         self._tracker, self._metadata = tracker, metadata
         self._seed, self._device, self._modes = seed, device, modes
-        self.best = float("-inf")
+        self.best = score_on_record(run_dir / BEST)  # a resumed run's; its checkpoint may be older
 
     def interim(self, envs: Envs, n_games: int, step: int) -> None:
         """Score over a few games; keep the student as student_best.safetensors if the best."""
         scores = self._score(envs, n_games, step, title="evaluation")
         if scores["sampled"].mean > self.best:
             self.best = scores["sampled"].mean
-            self._save("student_best.safetensors", scores, step)
+            self._save(BEST, scores, step)
 
     def final(self, envs: Envs, n_games: int, step: int) -> dict[str, Score]:
         """Score the finished student by the whole protocol; keep it as student.safetensors."""

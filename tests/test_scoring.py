@@ -123,6 +123,13 @@ def test_a_resumed_scorer_keeps_the_best_student_of_before(student, tmp_path):
     assert kept(tmp_path)["steps"] == "200"
 
 
+def test_a_killed_and_resumed_run_does_not_replace_its_best_student_by_a_worse(student, tmp_path):
+    scorer_of(play_always(student, 3), tmp_path).interim(games(), 4, 100)  # 12.0
+    again = scorer_of(play_always(student, 2), tmp_path)  # from a checkpoint of before
+    again.interim(games(), 4, 50)  # 6.0
+    assert kept(tmp_path)["score"] == "12"
+
+
 def test_the_kept_student_plays_as_it_was_scored(student, tmp_path):
     scorer_of(student, tmp_path).interim(games(), 4, 100)
     copy, _ = load_student(tmp_path / "student_best.safetensors", device=CPU)
