@@ -114,6 +114,11 @@ class TeacherCallback(BaseCallback):
         if np.isnan(losses.get(UNDEFINED_WITHOUT_REWARD, 0.0)):
             del losses[UNDEFINED_WITHOUT_REWARD]
         bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
+        # Losses were measured before the last step; and float16 is what a teacher's zip holds.
+        if not all(
+            bool(p.detach().half().isfinite().all()) for p in self.model.policy.parameters()
+        ):
+            bad.append("weights")
         if bad:
             raise DivergedError(
                 f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"

@@ -206,6 +206,22 @@ def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
     )
 
 
+def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypatch, tmp_path):
+    cfg = small_config(tmp_path, teachers_dir=tmp_path)
+    model, started = ppo.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    first = ladder.keep_teacher(model, cfg, started, 10, {"run": "a"})
+
+    def killed(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ladder, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
+    again = ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
+    assert again.name.replace("20.zip", "10.zip") == first.name
+
+
 def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
     state, _ = load_run(only(finished, "runs/*"))
     with zipfile.ZipFile(only(finished, "teachers/*.zip")) as archive:
@@ -562,6 +578,18 @@ def test_a_game_without_any_reward_yet_trains_on(monkeypatch, tmp_path):
     assert run_main(monkeypatch, ppo_teacher, *small) == 0
     assert {value for _, value in logged(Path("run"), "train/value_loss")} == {0.0}
     assert not logged(Path("run"), "train/explained_variance")
+
+
+@pytest.mark.parametrize("total_steps", ["128", "600"])
+def test_what_the_last_step_broke_is_neither_kept_nor_saved(
+    monkeypatch, tmp_path, capsys, total_steps
+):
+    monkeypatch.chdir(tmp_path)
+    argv = [total_steps, *SMALL, "--learning_rate", "1e30", "--checkpoint_steps", "128"]
+    assert run_main(monkeypatch, ppo_teacher, *argv, "--run_dir", "run") == 1
+    assert "weights not finite at step 128; lower --learning_rate" in capsys.readouterr().err
+    assert list(Path("teachers").glob("*.zip")) == []
+    assert not any((Path("run") / name).exists() for name in NAMES)
 
 
 def test_a_policy_that_turns_nan_stops_the_run_in_one_line(monkeypatch, tmp_path, capsys):
