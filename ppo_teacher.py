@@ -26,7 +26,7 @@ from distill.ppo import build, learn, restore
 from distill.ppo_callback import TeacherCallback
 from distill.progress import Interruption, Progress
 from distill.settings import replace
-from distill.teacher_config import TeacherConfig
+from distill.teacher_config import SWITCHES, TeacherConfig
 from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
 from distill.warm_start import check_networks, first_step, go_on
 
@@ -66,6 +66,7 @@ def start(
     """
     cfg = asked.settings
     if cfg.resume is None:
+        cli.refuse_unheard(asked, SWITCHES)
         check_settings(cfg)
         cfg = check_networks(cfg)
         first_step(cfg)

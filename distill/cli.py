@@ -1,7 +1,7 @@
 """Command lines made from settings: a field of a dataclass is a flag, its help text the flag's."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
@@ -65,7 +65,8 @@ def parse_command(
 
     Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
     """
-    parser = _Parser(description=description, allow_abbrev=False)
+    raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
+    parser = _Parser(description=description, allow_abbrev=False, formatter_class=raw)
     for f in fields(cls):
         _add_flag(parser, f)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
@@ -98,3 +99,21 @@ def to_argv(cfg: Settings) -> list[str]:
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
     return [flag_of(f) for f in fields(cfg) if f.name in set(names)]
+
+
+def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> None:
+    """Refuse settings that would change nothing, as what listens to them is off.
+
+    Args:
+        asked: a command line.
+        switches: the names of settings, by that of the one which they need.
+
+    Raises:
+        ValueError: naming them and what they need.
+    """
+    cfg = asked.settings
+    changed = given(cfg).keys() & asked.names
+    for switch, names in switches.items():
+        unheard = flags(cfg, changed & set(names))
+        if unheard and not getattr(cfg, switch):
+            raise ValueError(f"{', '.join(unheard)} without --{switch} would change nothing")

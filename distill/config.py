@@ -13,6 +13,7 @@ from distill.options import (
     device_option,
     optimizer_option,
     precision_option,
+    probability,
     resume_option,
     run_dir_option,
     schedule,
@@ -38,6 +39,15 @@ FOLDERS = ("run_dir", "resume", "teachers_dir")
 # nothing of what is learned.
 PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")
+
+# Settings that nothing listens to without another.
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "use_curiosity": (
+        *("curiosity", "curiosity_source", "c_int", "w_rnd"),
+        *("icm_gradient", "icm_beta", "w_icm"),
+    ),
+    "use_uncertainty": ("uncertainty_target",),
+}
 
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,8 +135,8 @@ class DistillConfig:
     ema_decay: float = option(
         0.0, "score moving averages of the weights that keep this much each update; 0: off", share
     )
-    epsilon: LinearSchedule = schedule(0.1, 0.0, "probability of a random action", 0.5)
-    teacher_mix: LinearSchedule = schedule(0.0, 0.0, "probability that the teacher acts")
+    epsilon: LinearSchedule = probability(0.1, "probability of a random action", 0.5)
+    teacher_mix: LinearSchedule = probability(0.0, "probability that the teacher acts")
     seed: int = seed_option(0)
     device: str = device_option()
     precision: str = precision_option()
@@ -152,6 +162,10 @@ class DistillConfig:
             raise ValueError(
                 "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both"
             )
+        if self.w_distill.is_zero and not (self.use_reward or self.use_icm):
+            raise ValueError("--w_distill 0 leaves nothing to learn from without --c_ext above 0")
+        if self.use_bonus and self.gamma == 1:  # the sum of all bonuses has no end
+            raise ValueError("--gamma must be below 1 with a bonus, got 1")
 
     @property
     def use_bonus(self) -> bool:

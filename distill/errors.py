@@ -1,13 +1,25 @@
 """Errors: training that diverged, and how a command tells of what went wrong."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
+
+NO_MEMORY = "can't allocate memory"  # how torch says so
 
 
 class DivergedError(Exception):
     """Training produced a number that is not finite."""
+
+
+@contextmanager
+def of_setting(flag: str) -> Iterator[None]:
+    """Put the name of a setting before what is wrong with the file that it names."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{flag}: {error}") from None
 
 
 def run_command(main: Callable[[], None]) -> NoReturn:
@@ -23,10 +35,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         _fail(error, 2)
     except (OSError, DivergedError) as error:
         _fail(error, 1)
+    except MemoryError as error:
+        _fail(f"out of memory: {error}", 1)
+    except RuntimeError as error:
+        if NO_MEMORY not in str(error):
+            raise
+        _fail(f"out of memory: {error}", 1)
     sys.exit(0)
 
 
-def _fail(error: BaseException, status: int) -> NoReturn:
+def _fail(error: object, status: int) -> NoReturn:
     message = " ".join(str(error).split())
     sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
     sys.exit(status)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.device import DEVICES, PRECISIONS
-from distill.parsing import flag, nonnegative_int, one_of, positive_int
+from distill.parsing import Parse, flag, one_of, positive_int, seed
 from distill.schedules import LinearSchedule
 from distill.settings import option
 from distill.types import WIDTHS
@@ -25,7 +25,7 @@ def env_option(default: str | None) -> Any:
 
 def seed_option(default: int) -> Any:
     """Declare the seed."""
-    return option(default, "seed of networks, sampling and games", nonnegative_int)
+    return option(default, "seed of networks, sampling and games", seed)
 
 
 def data_init_option() -> Any:
@@ -75,7 +75,18 @@ def run_dir_option() -> Any:
     return option(None, "folder to create for this run (default: a new one under runs/)", Path)
 
 
-def schedule(start: float, end: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
+def schedule(
+    start: float,
+    end: float,
+    help: str,  # noqa: A002 (argparse's own word for it)
+    fraction_of_run: float = 1.0,
+    parse: Parse = LinearSchedule.parse,
+) -> Any:
     """Declare a number that may change from `start` to `end` over a fraction of the run."""
     default = LinearSchedule(start, end, fraction_of_run)
-    return option(default, f"{help}, START[:END[:FRACTION]]", LinearSchedule.parse)
+    return option(default, f"{help}, START[:END[:FRACTION]]", parse)
+
+
+def probability(start: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
+    """Declare a probability that may fall from `start` to 0."""
+    return schedule(start, 0.0, help, fraction_of_run, LinearSchedule.parse_probability)

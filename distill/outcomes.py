@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distill.config import decisive
 from distill.curves import values_of
@@ -43,11 +43,21 @@ class Outcome(NamedTuple):
 
 
 def read_outcome(run_dir: Path) -> Outcome | None:
-    """Return a finished distillation as one row; None for any other run."""
+    """Return a finished distillation as one row; None for any other run.
+
+    Raises:
+        ValueError: if its result.json is damaged.
+    """
     path = run_dir / "result.json"
     if not path.is_file():
         return None
-    found = json.loads(path.read_text())
+    try:
+        return _row(run_dir, json.loads(path.read_text()))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+
+
+def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
     origin = read_origin(run_dir)
     scores = found["student_score"]
     low, high = scores["sampled"]["ci95"] or (None, None)

@@ -29,6 +29,18 @@ class LinearSchedule(NamedTuple):
             raise ValueError("START[:END[:FRACTION]] with FRACTION in (0, 1]")
         return cls(start, end, fraction)
 
+    @classmethod
+    def parse_probability(cls, text: str) -> "LinearSchedule":
+        """Read a schedule of probabilities.
+
+        Raises:
+            ValueError: as `parse` does, and if it leaves [0, 1].
+        """
+        found = cls.parse(text)
+        if max(found.start, found.end) > 1:
+            raise ValueError("START[:END[:FRACTION]] of probabilities, from 0 to 1")
+        return found
+
     @property
     def is_zero(self) -> bool:
         """Whether the value is 0 throughout, so that what it weighs need not be computed."""

@@ -8,6 +8,7 @@ import torch
 from distill.config import DistillConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id
+from distill.errors import of_setting
 from distill.options import DEFAULT_ENV
 from distill.player import games_for
 from distill.provenance import ROOT
@@ -46,7 +47,8 @@ def prepare(cfg: DistillConfig) -> Task:
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
     path = cfg.teacher_chkpt or best_teacher(TEACHERS, check_env_id(cfg.env or DEFAULT_ENV))
-    teacher = load_teacher(path, device=device, dtype=dtype)
+    with of_setting("--teacher_chkpt"):
+        teacher = load_teacher(path, device=device, dtype=dtype)
     return Task(cfg, path, find_game(cfg, path), teacher, device, dtype)
 
 

@@ -1,5 +1,6 @@
 """Every setting of `ppo_teacher.py` and `eval_teacher.py`: default, unit, help, validation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,12 @@ from distill.parsing import (
 from distill.schedules import LinearSchedule
 from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
+
+# Settings that nothing listens to without another.
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "kickstart": ("w_kickstart",),
+    "init_from": ("warm_up_steps",),
+}
 
 
 @dataclass(frozen=True)

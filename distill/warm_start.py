@@ -11,6 +11,7 @@ from torch import Tensor
 from distill.checkpoint import load_student
 from distill.device import resolve_precision
 from distill.envs import make_atari
+from distill.errors import of_setting
 from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.initialization import N_STATES, standardize
 from distill.kickstart import Kickstart
@@ -66,9 +67,11 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
     """
     networks: dict[str, Student | NetworkTeacher] = {}
     if cfg.kickstart is not None:
-        networks[f"--kickstart {cfg.kickstart}"] = load_teacher(cfg.kickstart)
+        with of_setting("--kickstart"):
+            networks[f"--kickstart {cfg.kickstart}"] = load_teacher(cfg.kickstart)
     if cfg.init_from is not None:
-        first = load_first(cfg.init_from)
+        with of_setting("--init_from"):
+            first = load_first(cfg.init_from)
         networks[f"--init_from {cfg.init_from}"] = first
         if cfg.network not in (TeacherConfig().network, first.widths):
             raise ValueError(

@@ -144,8 +144,11 @@ def write_pages(grids: dict[str, list[Cell]]) -> None:
 
 def main() -> None:
     """Collect what was asked for, then draw and write."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--collect", nargs="*", type=Path, default=[], metavar="RUN")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=raw)
+    parser.add_argument(
+        "--collect", nargs="*", type=Path, default=[], metavar="RUN", help="run folders to add"
+    )
     parser.add_argument("--curves", action="store_true", help="collect the runs' curves, too")
     asked = parser.parse_args()
     for run_dir in asked.collect:

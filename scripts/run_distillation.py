@@ -15,7 +15,7 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
 from distill.checkpoint import reopen, save_run
-from distill.config import DistillConfig
+from distill.config import SWITCHES, DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs
 from distill.errors import run_command
@@ -44,6 +44,7 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
     """
     cfg = asked.settings
     if cfg.resume is None:
+        cli.refuse_unheard(asked, SWITCHES)
         task = prepare(cfg)
         make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of another game
         run_dir = cfg.run_dir or default_run_dir(task)
@@ -82,7 +83,7 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
 
     def save() -> None:
         check_saveable(run)
-        save_run(run_dir, run.state() | {"best_score": scorer.best})
+        save_run(run_dir, run.state())
 
     with Interruption() as interruption:
         hooks = Hooks(
@@ -101,7 +102,10 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
 def finished_record(run_dir: Path) -> dict[str, Any] | None:
     """Return the result of a run that came to its end before, if it did."""
     path = run_dir / "result.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def run_to_end(
@@ -126,7 +130,6 @@ def run_to_end(
             device=task.device,
             modes=MODES if cfg.eval_greedy else ("sampled",),
         )
-        scorer.best = float("-inf") if state is None else state["best_score"]
         train(task, run, scorer, run_dir, tracker)
         student = scorer.final(final_envs, n_games, run.n_steps_done)
         record = report(task.teacher, task.teacher_path.name, run, reference, student)
@@ -150,7 +153,7 @@ def main() -> None:
         if record is None:
             run = make_run(task)
             if state is None:  # from here on the run can be resumed, whenever it dies
-                save_run(run_dir, run.state() | {"best_score": float("-inf")})
+                save_run(run_dir, run.state())
             else:
                 run.load_state(state)
             record = run_to_end(task, run, run_dir, state)

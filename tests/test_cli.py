@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from distill import cli
-from distill.cli import parse_settings
+from distill.cli import parse_command, parse_settings, refuse_unheard
 from distill.parsing import (
     flag,
     fraction,
@@ -299,3 +299,19 @@ def test_a_settings_file_that_is_not_there_or_not_text_is_refused(capsys, tmp_pa
     assert f"--config {missing} is not a file" in refusal(capsys, "--config", str(missing))
     assert f"--config {folder} is not a file" in refusal(capsys, "--config", str(folder))
     assert f"--config {binary} is not valid YAML" in refusal(capsys, "--config", str(binary))
+
+
+# --- settings that nothing listens to ---
+
+
+def test_a_setting_that_needs_another_is_refused_without_it():
+    switches = {"use_fire": ("color", "gamma")}
+
+    def refuse(*argv: str) -> None:
+        refuse_unheard(parse_command(Config, "What it does.", argv), switches)
+
+    with pytest.raises(ValueError, match="--gamma, --color without --use_fire would"):
+        refuse("--color", "blue", "--gamma", "0.5")
+    refuse("--color", "blue", "--use_fire")
+    refuse("--color", "red")  # as it is anyway
+    refuse("--seed", "1")

@@ -1,11 +1,14 @@
 """How commands end."""
 
 import errno
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from distill.errors import DivergedError, run_command
+from distill.errors import DivergedError, of_setting, run_command
 
 
 def status_of(error: BaseException | None) -> Any:
@@ -45,3 +48,29 @@ def test_an_error_is_one_line_on_standard_error(monkeypatch, capsys):
 def test_a_mistake_in_the_program_shows_where_it_is():
     with pytest.raises(TypeError):
         status_of(TypeError("a bug"))
+
+
+def test_memory_that_is_not_there_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+    def numpy_asks() -> None:
+        np.empty(2**60, np.uint8)
+
+    def torch_asks() -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    for ask in (numpy_asks, torch_asks):
+        with pytest.raises(SystemExit) as exit_:
+            run_command(ask)
+        assert exit_.value.code == 1
+        err = capsys.readouterr().err
+        assert err.startswith("train.py: error: out of memory: ")
+        assert err.count("\n") == 1
+
+
+def test_what_is_wrong_with_a_file_is_told_with_the_setting_that_names_it():
+    with (
+        pytest.raises(FileNotFoundError, match="--kickstart: no teacher"),
+        of_setting("--kickstart"),
+    ):
+        raise FileNotFoundError("no teacher")

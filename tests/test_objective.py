@@ -546,6 +546,19 @@ def test_uncertainty_cannot_weight_a_bonus_that_is_not_there(more):
         DistillConfig(use_uncertainty=True, uncertainty_target="bonus", **more)
 
 
+def test_a_run_that_would_learn_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"--w_distill 0 leaves nothing to learn from without"):
+        DistillConfig(w_distill=OFF)
+    assert DistillConfig(w_distill=OFF, c_ext=ON).weights(0.0)
+    assert DistillConfig(w_distill=OFF, use_curiosity=True).weights(0.0)
+
+
+def test_a_bonus_without_discount_has_no_scale():
+    with pytest.raises(ValueError, match="--gamma must be below 1 with a bonus, got 1"):
+        DistillConfig(use_curiosity=True, gamma=1.0)
+    assert DistillConfig(c_ext=ON, gamma=1.0).gamma == 1
+
+
 def test_rnd_cannot_shape_the_encoder():
     with pytest.raises(ValueError, match=r"--curiosity aux needs --curiosity_source icm: rnd is"):
         DistillConfig(use_curiosity=True, curiosity="aux", curiosity_source="rnd")

@@ -80,3 +80,10 @@ def test_every_is_true_at_the_multiple_itself():
 def test_every_of_a_resumed_run_waits_for_the_next_multiple():
     due = Every(1000, step=2500)
     assert [due(step) for step in (2999, 3000)] == [False, True]
+
+
+@pytest.mark.parametrize("text", ["1.5", "0.1:2", "-0.1", "nan"])
+def test_a_schedule_of_probabilities_stays_within_0_and_1(text):
+    with pytest.raises(ValueError, match=r"START\[:END\[:FRACTION\]\]"):
+        LinearSchedule.parse_probability(text)
+    assert LinearSchedule.parse_probability("1:0:0.5") == LinearSchedule(1.0, 0.0, 0.5)
