@@ -46,8 +46,11 @@ def check_settings(cfg: TeacherConfig) -> None:
         )
     check_env_id(cfg.env)
     resolve_device(cfg.device)
-    if cfg.teachers_dir.exists() and not cfg.teachers_dir.is_dir():
-        raise ValueError(f"--teachers_dir must be a folder, got the file {cfg.teachers_dir}")
+    there = next(p for p in (cfg.teachers_dir, *cfg.teachers_dir.parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(
+            f"--teachers_dir must be a folder, got {cfg.teachers_dir}: {there} is a file"
+        )
     n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
     if n_samples < 2:  # SB3 normalizes advantages
         raise ValueError(

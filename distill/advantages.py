@@ -17,6 +17,9 @@ from distill.uncertainty import bonus_weights
 class Rewarder:
     """Turns the rewards that count into advantages for the policy terms.
 
+    A game that is cut, at the emulator's limit or for being one of the first (distill.envs), counts
+    as over here; SB3, which trains teachers, adds what its last state is worth.
+
     Args:
         cfg: which rewards count, and how much.
         student: whose features and values are used.
