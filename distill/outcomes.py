@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     command: str
     settings: str  # all of them, JSON
     coverage: float | None = None  # the most that explore/coverage came to
+    fresh_kl: float | None = None  # on states of its final games; `kl` is on those of its training
 
 
 def read_outcome(run_dir: Path) -> Outcome | None:
@@ -88,6 +89,7 @@ def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
         command=origin["command"],
         settings=json.dumps(decisive(found["settings"])),
         coverage=max(values_of(run_dir, "explore/coverage"), default=None),
+        fresh_kl=round(found["fresh_kl"], 5) if "fresh_kl" in found else None,
     )
 
 

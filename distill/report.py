@@ -4,28 +4,23 @@ from typing import Any
 
 import torch
 
-from distill import losses
 from distill.evaluation import Score
+from distill.fidelity import Fidelity, compare
 from distill.floors import Floors
-from distill.networks import Student, n_actor_parameters
+from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
 from distill.settings import to_yaml
 from distill.teacher import NetworkTeacher
-from distill.types import Batch
 
 FIDELITY_STATES = 2_048
 
 
 @torch.no_grad()  # only measured
-def measure_fidelity(student: Student, batch: Batch) -> dict[str, float]:
-    """Compare both policies on states."""
-    logits = student.logits(batch.obs)
-    same = batch.teacher_logits.argmax(1) == logits.argmax(1)
-    return {
-        "kl": float(losses.divergence("kl", batch.teacher_logits, logits).mean()),
-        "agreement": float(same.float().mean()),
-    }
+def fidelity_in_training(run: Distillation) -> Fidelity:
+    """Compare the student with its teacher on states that it was trained on."""
+    batch = run.ring.sample(run.ring_rng, FIDELITY_STATES, pairs=False)
+    return compare(batch.teacher_logits, run.scored_student.logits(batch.obs))
 
 
 def report(
@@ -34,9 +29,19 @@ def report(
     run: Distillation,
     reference: Reference,
     student: dict[str, Score],
+    fresh: Fidelity,
 ) -> dict[str, Any]:
-    """Collect everything that is known of a finished run, as plain values."""
-    batch = run.ring.sample(run.ring_rng, FIDELITY_STATES, pairs=False)
+    """Collect everything that is known of a finished run, as plain values.
+
+    Args:
+        teacher: whose student was trained.
+        teacher_name: its file's.
+        run: that ended.
+        reference: the teacher's scores and the floors.
+        student: the student's scores, by mode of play.
+        fresh: the student beside its teacher on states of the games that those are of.
+    """
+    known = fidelity_in_training(run)
     n_student = n_actor_parameters(run.student)
     n_teacher = n_actor_parameters(teacher.network)
     return {
@@ -50,7 +55,11 @@ def report(
         "student_parameters": n_student,
         "teacher_parameters": n_teacher,
         "compression": n_teacher / n_student,
-        **measure_fidelity(run.scored_student, batch),
+        "kl": known.kl,
+        "agreement": known.agreement,
+        "fresh_kl": fresh.kl,
+        "fresh_agreement": fresh.agreement,
+        "fresh_states": fresh.n_states,
         "steps": run.n_steps_done,
         "updates": run.n_updates,
         "settings": to_yaml(run.cfg),
@@ -75,6 +84,8 @@ def describe(record: dict[str, Any]) -> str:
         f" {record['compression']:.1f} times fewer",
         "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"
         f" {FIDELITY_STATES:,} states of its training",
+        "on new states": f"{record['fresh_kl']:.4f} nats, {record['fresh_agreement']:.1%} of"
+        f" {record['fresh_states']:,} of its final games",
         "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
         "wall-clock": f"{record['train_seconds']:,.0f} s training,"
         f" {record['wall_seconds']:,.0f} s with all scoring",

@@ -20,6 +20,7 @@ from distill.device import prepare_process
 from distill.envs import AtariEnvs
 from distill.errors import run_command
 from distill.evaluation import MODES
+from distill.fidelity import ComparedGames
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
 from distill.progress import Interruption, Progress
@@ -131,8 +132,10 @@ def run_to_end(
             modes=MODES if cfg.eval_greedy else ("sampled",),
         )
         train(task, run, scorer, run_dir, tracker)
-        student = scorer.final(final_envs, n_games, run.n_steps_done)
-        record = report(task.teacher, task.teacher_path.name, run, reference, student)
+        games = ComparedGames(final_envs, run.scored_student, task.teacher, task.device)
+        student = scorer.final(games, n_games, run.n_steps_done)
+        name = task.teacher_path.name
+        record = report(task.teacher, name, run, reference, student, games.fidelity)
         record |= origin | {
             "run_dir": str(run_dir),
             "wall_seconds": tracker.wall_seconds,

@@ -181,6 +181,9 @@ def test_the_last_line_is_one_json_object_with_all_that_is_known(folder, request
     assert (found["steps"], found["updates"]) == (TOTAL_STEPS, (TOTAL_STEPS - 128) // 16)
     assert 0 <= found["kl"] < 2
     assert 0 < found["agreement"] <= 1
+    assert 0 <= found["fresh_kl"] < 2
+    assert 0 < found["fresh_agreement"] <= 1
+    assert found["fresh_states"] > 0
     assert found["steps_per_second"] == pytest.approx(TOTAL_STEPS / found["train_seconds"])
     assert 0 < found["train_seconds"] < found["wall_seconds"]
     assert {"commit", "dirty", "versions", "machine"} <= found.keys()

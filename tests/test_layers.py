@@ -17,8 +17,8 @@ LAYERS = (
     " losses cli device files provenance progress statistics parsing errors markdown tags"
     " sb3_archive",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
-    " evaluation floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows origins"
-    " curves rungs film axes grids plan measuring worth comparison",
+    " evaluation fidelity floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows"
+    " origins curves rungs film axes grids plan measuring worth comparison",
     "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
     " figures study_figures augmented_figure verdicts",
     "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report"
