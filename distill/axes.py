@@ -31,6 +31,7 @@ AXES: Mapping[str, Values] = {
     "budget": {
         "eighth": {"total_steps": BUDGET // 8},
         "quarter": {"total_steps": BUDGET // 4},
+        "1.2 quarters": {"total_steps": 12 * BUDGET // 40},
         "1.6 quarters": {"total_steps": 16 * BUDGET // 40},
         "1.8 quarters": {"total_steps": 18 * BUDGET // 40},
         "half": {"total_steps": BUDGET // 2},

@@ -26,9 +26,10 @@ FIRST_ARMS = ("plain", "aux", "bonus", "both")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
-# thread and Freeway a quarter of the budget takes aux 1.5 times as long as plain, bonus and both
-# 1.9 to 2.1 times (bfloat16, one seed); rnd was measured with Adam. Uncertainty's cost is left out.
+# thread and Freeway a quarter of the budget takes aux 1.5 times as long as plain, rnd 1.7, bonus
+# and both 1.9 to 2.1 times (bfloat16). Uncertainty adds a fifth to plain, which bonuses leave out.
 AS_LONG = {
+    ("quarter", "uncertainty"): "1.2 quarters",
     ("quarter", "aux"): "1.6 quarters",
     ("quarter", "rnd"): "1.8 quarters",
     ("quarter", "bonus"): "half",
