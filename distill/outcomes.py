@@ -43,6 +43,40 @@ class Outcome(NamedTuple):
     fresh_kl: float | None = None  # on states of its final games; `kl` is on those of its training
 
 
+class TeacherScore(NamedTuple):
+    """What a teacher scores over the very games that its students are scored over.
+
+    With sticky actions luck is the games' and the same for all who play them: on Freeway a hundred
+    games differ from another hundred by .25 (2 % of a good teacher's range), whoever plays.
+    """
+
+    teacher: str
+    games: int
+    mean: float  # sampled actions
+    low: float
+    high: float
+    commit: str
+    machine: str
+    command: str
+
+
+def beside_teachers(outcomes: Sequence[Outcome], scores: Sequence[TeacherScore]) -> list[Outcome]:
+    """Take shares of what teachers score over their students' own games, where that is known.
+
+    A share was taken of the teacher's record when the student was scored, which is of other games.
+    """
+    means = {(score.teacher, score.games): score.mean for score in scores}
+    return [_beside(o, means.get((o.teacher, o.games), o.teacher_mean)) for o in outcomes]
+
+
+def _beside(outcome: Outcome, teacher_mean: float) -> Outcome:
+    room = teacher_mean - outcome.floor
+    share = (outcome.student_mean - outcome.floor) / room if room > 0 else None
+    if teacher_mean == outcome.teacher_mean:
+        share = outcome.score_share  # of numbers that were not rounded
+    return outcome._replace(score_share=share)
+
+
 def read_outcome(run_dir: Path) -> Outcome | None:
     """Return a finished distillation as one row; None for any other run.
 

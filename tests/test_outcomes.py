@@ -50,3 +50,21 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
 
 def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):
     assert rows.read_rows(tmp_path / "no.csv", outcomes.Outcome) == []
+
+
+def test_shares_are_of_what_the_teacher_scores_over_the_same_games_where_that_is_known():
+    def outcome(teacher: str, games: int) -> outcomes.Outcome:
+        return outcomes.Outcome(
+            run="r", env_id="G", teacher=teacher, student="net3", kind="plain", seed=0,
+            parameters=1, floor=10.0, teacher_mean=14.0, student_mean=13.0, student_low=None,
+            student_high=None, games=games, greedy_mean=None, score_share=0.75, kl=0.0,
+            agreement=1.0, steps=1, updates=1, train_seconds=1.0, commit="", machine="",
+            command="", settings="{}",
+        )  # fmt: skip
+
+    known = outcomes.TeacherScore("a.zip", 50, 12.0, 11.0, 13.0, "", "", "")
+    lost = outcomes.TeacherScore("b.zip", 50, 9.0, 8.0, 10.0, "", "", "")
+    rows_in = [outcome("a.zip", 50), outcome("a.zip", 100), outcome("b.zip", 50)]
+    found = outcomes.beside_teachers(rows_in, [known, lost])
+    assert [o.score_share for o in found] == [1.5, 0.75, None]
+    assert {o.teacher_mean for o in found} == {14.0}  # as it is on record
