@@ -73,11 +73,11 @@ def keep_teacher(
     policy, space = model.policy, model.action_space
     assert isinstance(policy, FastCnnPolicy)
     assert isinstance(space, Discrete)
-    # The record first: a zip without one would pass for another run's, should the run die between.
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-    try:
-        write_atomically(path, lambda temporary: export_zip(policy, int(space.n), temporary))
-    except OSError:
-        path.with_suffix(".json").unlink()
-        raise
+
+    def write(temporary: Path) -> None:
+        export_zip(policy, int(space.n), temporary)
+        # Before the zip has its name: without a record it would pass for another run's.
+        write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+
+    write_atomically(path, write)
     return path

@@ -61,7 +61,8 @@ class Muon(torch.optim.Optimizer):
     """Steps down the orthogonalized momentum (Nesterov's) of weights of two dimensions or more.
 
     Args:
-        weights: (R, ...), contiguous; all but the first dimension count as columns.
+        weights: (R, ...), contiguous; all but the first dimension count as columns. Of any other
+            layout, `step` raises a RuntimeError.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
