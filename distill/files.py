@@ -32,6 +32,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
+def lock(descriptor: int) -> bool:
+    """Lock an open file or folder without waiting; false while another process holds the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def lock_folder(folder: Path) -> int:
     """Lock a folder against other processes that would lock it, too.
 
@@ -42,11 +51,9 @@ def lock_folder(folder: Path) -> int:
         ValueError: if another process holds it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(descriptor):
         os.close(descriptor)
-        raise ValueError(f"{folder} is being written by another process") from None
+        raise ValueError(f"{folder} is being written by another process")
     return descriptor
 
 

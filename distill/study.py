@@ -4,7 +4,6 @@ A finished run is not repeated, a broken one goes on from its checkpoint. While 
 a lock on its log file; several studies may share a folder.
 """
 
-import fcntl
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from distill import cli
-from distill.files import write_text
+from distill.files import lock, write_text
 from distill.jobs import Job, can_resume, is_finished, new_folder, runs_in
 from distill.provenance import ROOT
 from distill.settings import replace
@@ -66,9 +65,7 @@ def lock_log(path: Path) -> IO[bytes] | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     log = path.open("ab")
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(log.fileno()):
         log.close()
         return None
     return log
