@@ -203,9 +203,6 @@ class DistillConfig:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
         return "distill" in self.doubts or ("bonus" in self.doubts and self.c_int(progress) > 0)
 
-    def _bonus_awaited(self, progress: float) -> bool:
-        return self.use_bonus and max(self.c_int(progress), self.c_int.end) > 0
-
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""
         is_bonus_only = self.curiosity == "bonus" or self.w_icm(progress) == 0
@@ -216,9 +213,10 @@ class DistillConfig:
         has_bonus = self.use_bonus and self.c_int(progress) > 0
         rewarded = self.c_ext(progress) > 0 or has_bonus
         weights = {"distill": self.w_distill(progress)}
-        if self.use_icm and (self.curiosity != "bonus" or self._bonus_awaited(progress)):
+        awaits_bonus = self.use_bonus and max(self.c_int(progress), self.c_int.end) > 0
+        if self.use_icm and (awaits_bonus or self.curiosity != "bonus"):
             # A bonus needs a trained ICM even if its losses are given no weight of their own.
-            weights["icm"] = self.w_icm(progress) or float(self._bonus_awaited(progress))
+            weights["icm"] = self.w_icm(progress) or float(awaits_bonus)
         if self.use_rnd and has_bonus:
             weights["rnd"] = self.w_rnd(progress)
         if rewarded:

@@ -35,10 +35,8 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         _fail(error, 2)
     except (OSError, DivergedError) as error:
         _fail(error, 1)
-    except MemoryError as error:
-        _fail(f"out of memory: {error}", 1)
-    except RuntimeError as error:
-        if NO_MEMORY not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and NO_MEMORY not in str(error):
             raise
         _fail(f"out of memory: {error}", 1)
     sys.exit(0)

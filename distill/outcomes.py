@@ -10,6 +10,7 @@ from distill.curves import values_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
 from distill.rows import read_rows, write_rows
+from distill.tracking import read_result
 
 
 class Outcome(NamedTuple):
@@ -66,14 +67,15 @@ def beside_teachers(outcomes: Sequence[Outcome], scores: Sequence[TeacherScore])
     A share was taken of the teacher's record when the student was scored, which is of other games.
     """
     means = {(score.teacher, score.games): score.mean for score in scores}
-    return [_beside(o, means.get((o.teacher, o.games), o.teacher_mean)) for o in outcomes]
+    return [
+        _beside(o, means[o.teacher, o.games]) if (o.teacher, o.games) in means else o
+        for o in outcomes
+    ]
 
 
 def _beside(outcome: Outcome, teacher_mean: float) -> Outcome:
     room = teacher_mean - outcome.floor
     share = (outcome.student_mean - outcome.floor) / room if room > 0 else None
-    if teacher_mean == outcome.teacher_mean:
-        share = outcome.score_share  # of numbers that were not rounded
     return outcome._replace(score_share=share)
 
 
@@ -83,13 +85,11 @@ def read_outcome(run_dir: Path) -> Outcome | None:
     Raises:
         ValueError: if its result.json is damaged.
     """
-    path = run_dir / "result.json"
-    if not path.is_file():
-        return None
+    found = read_result(run_dir)
     try:
-        return _row(run_dir, json.loads(path.read_text()))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from None
+        return None if found is None else _row(run_dir, found)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{run_dir / 'result.json'} is damaged: {error!r}") from None
 
 
 def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import sys
 import time
@@ -86,6 +87,19 @@ def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
     if not isinstance(record.get("settings"), dict):
         raise ValueError(f"{path} holds no settings of a run")
     return record
+
+
+def read_result(run_dir: Path) -> dict[str, Any] | None:
+    """Return what a distillation that came to its end left in result.json; None for other runs.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = run_dir / "result.json"
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def wait_for_a_later_name(run_dir: Path) -> None:

@@ -30,7 +30,7 @@ from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.settings import replace
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
-from distill.tracking import Tracker, create_run
+from distill.tracking import Tracker, create_run, read_result
 from distill.training import Hooks, check_saveable, train_student
 
 EVAL_ENVS = 20  # scores over other games differ: on Freeway by .25, whoever plays them
@@ -100,15 +100,6 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
         raise KeyboardInterrupt(f"stopped at step {run.n_steps_done:,}")
 
 
-def finished_record(run_dir: Path) -> dict[str, Any] | None:
-    """Return the result of a run that came to its end before, if it did."""
-    path = run_dir / "result.json"
-    try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-
-
 def run_to_end(
     task: Task, run: Distillation, run_dir: Path, state: dict[str, Any] | None
 ) -> dict[str, Any]:
@@ -151,7 +142,7 @@ def main() -> None:
     """Distill, from the start or from a checkpoint; score; print."""
     task, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
     prepare_process(task.cfg.n_threads)
-    record = finished_record(run_dir)
+    record = read_result(run_dir)
     try:
         if record is None:
             run = make_run(task)
