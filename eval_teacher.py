@@ -77,6 +77,7 @@ def evaluation_record(
         "protocol": PROTOCOL,
         "n_games": cfg.n_eval_episodes,
         "seed": cfg.seed,
+        "n_envs": cfg.n_envs,
         "precision": str(dtype).removeprefix("torch."),
         "commit": origin["commit"],
         "dirty": origin["dirty"],

@@ -11,6 +11,7 @@ from distill.checkpoint import save_student, score_on_record
 from distill.evaluation import MODES, PROTOCOL, Score, evaluate
 from distill.floors import Floors
 from distill.networks import Student
+from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
 from distill.tracking import Tracker
 from distill.types import Envs, Network
@@ -45,15 +46,16 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
 
     Returns:
         Scores by mode; None if there are none, in this game, by this protocol and over `n_games`
-        games or more.
+        or more of the games that students are scored over.
     """
     try:
         record = json.loads(path.read_text())
         evaluation = record["evaluation"]
         scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
-        known = (record["env_id"], evaluation["protocol"]) == (env_id, PROTOCOL)
+        games = record["env_id"], evaluation["protocol"], evaluation["n_envs"], evaluation["seed"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    known = games == (env_id, PROTOCOL, EVAL_ENVS, EVAL_SEED)
     return scores if known and min(s.n_games for s in scores.values()) >= n_games else None
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from distill.options import (
     DEFAULT_ENV,
+    EVAL_ENVS,
+    EVAL_SEED,
     NETWORKS,
     data_init_option,
     device_option,
@@ -112,8 +114,8 @@ class EvalConfig:
     env: str | None = option(
         None, "game to play (default: the one that the checkpoint was trained on)", str
     )
-    seed: int = seed_option(10_000)
-    n_envs: int = option(10, "games played in parallel", positive_int)
+    seed: int = seed_option(EVAL_SEED)
+    n_envs: int = option(EVAL_ENVS, "games played in parallel", positive_int)
     device: str = device_option()
     precision: str = precision_option()
     n_threads: int | None = threads_option()

@@ -23,6 +23,7 @@ from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
+from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.report import describe, report
@@ -33,8 +34,7 @@ from distill.task import Task, default_run_dir, make_games, make_run, prepare
 from distill.tracking import Tracker, create_run, read_result
 from distill.training import Hooks, check_saveable, train_student
 
-EVAL_ENVS = 20  # scores over other games differ: on Freeway by .25, whoever plays them
-FINAL_SEED, INTERIM_SEED = 10_000, 20_000  # the best student is not chosen on the final games
+INTERIM_SEED = 20_000  # the best student is not chosen on the final games
 
 
 def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] | None]:
@@ -59,12 +59,12 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
 
 def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
     """Return the teacher's scores and the floors: those on record, else measured now."""
-    floors, warnings = floors_of(task.env_id, envs, n_games, seed=FINAL_SEED, caches=CACHES)
+    floors, warnings = floors_of(task.env_id, envs, n_games, seed=EVAL_SEED, caches=CACHES)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     scores = recorded_scores(task.teacher_path.with_suffix(".json"), task.env_id, n_games)
     if scores is None:
         scores = evaluate_modes(
-            task.teacher, envs, n_games, seed=FINAL_SEED, device=task.device, title="teacher"
+            task.teacher, envs, n_games, seed=EVAL_SEED, device=task.device, title="teacher"
         )
     return Reference(scores, floors)
 
@@ -108,7 +108,7 @@ def run_to_end(
     print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
     print(first_score_note(task.env_id, cfg.n_envs))
     n_games = cfg.n_eval_episodes
-    final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=FINAL_SEED, training=False)
+    final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=EVAL_SEED, training=False)
     reference = find_reference(task, final_envs, n_games)
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
         metadata = {"teacher": task.teacher_path.name, "env_id": task.env_id}
@@ -118,7 +118,7 @@ def run_to_end(
             run_dir=run_dir,
             tracker=tracker,
             metadata=metadata,
-            seed=FINAL_SEED,
+            seed=EVAL_SEED,
             device=task.device,
             modes=MODES if cfg.eval_greedy else ("sampled",),
         )

@@ -134,8 +134,9 @@ def plain(folder) -> Done:
     assert done.returncode == 0, done.stderr
     # The other runs need not play the teacher's games again.
     record = json.loads(done.stdout.splitlines()[-1])
-    evaluation = {"protocol": record["floors"]["protocol"], **record["teacher_score"]}
-    (folder / TEACHER).with_suffix(".json").write_text(json.dumps({"evaluation": evaluation}))
+    games = {"protocol": record["floors"]["protocol"], "n_envs": 20, "seed": 10_000}
+    known = {"env_id": record["env_id"], "evaluation": games | record["teacher_score"]}
+    (folder / TEACHER).with_suffix(".json").write_text(json.dumps(known))
     return Done(done.returncode, done.stdout, done.stderr)
 
 

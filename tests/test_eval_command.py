@@ -108,6 +108,7 @@ def test_write_score_keeps_the_other_keys(finished):
     written = record["evaluation"]
     assert written == {k: v for k, v in result.items() if k in written}
     assert {"greedy", "sampled", "floors", "protocol", "n_games", "seed", "commit"} <= set(written)
+    assert written["n_envs"] == 1
 
 
 def test_floors_are_cached_under_runs(finished):

@@ -192,9 +192,10 @@ def test_no_share_is_logged_where_there_is_none(student, tmp_path):
 # Records
 
 
-def record_of(*, protocol=PROTOCOL, greedy=(1.0, 2.0, 3.0), sampled=(4.0, 5.0, 6.0)):
+def record_of(*, greedy=(1.0, 2.0, 3.0), sampled=(4.0, 5.0, 6.0), **how):
     scores = {"greedy": score_of(*greedy).to_json(), "sampled": score_of(*sampled).to_json()}
-    return {"env_id": "x", "evaluation": {"protocol": protocol, **scores}}
+    games = {"protocol": PROTOCOL, "n_envs": 20, "seed": 10_000}
+    return {"env_id": "x", "evaluation": {**games, **scores, **how}}
 
 
 @pytest.fixture
@@ -216,10 +217,16 @@ def test_scores_in_another_game_do_not_count(path):
 
 @pytest.mark.parametrize(
     "record",
-    [record_of(greedy=(1.0, 2.0)), record_of(sampled=(1.0, 2.0)), record_of(protocol="another")],
-    ids=["few greedy games", "few sampled games", "another protocol"],
+    [
+        record_of(greedy=(1.0, 2.0)),
+        record_of(sampled=(1.0, 2.0)),
+        record_of(protocol="another"),
+        record_of(n_envs=10),
+        record_of(seed=0),
+    ],
+    ids=["few greedy", "few sampled", "another protocol", "other games at a time", "another seed"],
 )
-def test_scores_over_fewer_games_or_by_another_protocol_do_not_count(path, record):
+def test_scores_over_fewer_or_other_games_than_students_do_not_count(path, record):
     path.write_text(json.dumps(record))
     assert recorded_scores(path, "x", 3) is None
 
