@@ -21,6 +21,7 @@ from distill.types import Envs
 
 # Where floors are kept: those that ship, and those measured by whoever runs the program.
 CACHES = (ROOT / "teachers" / "floors.json", Path("runs/floors.json"))
+FINALISTS = 3  # constant actions that are scored in full
 FULL_FLOOR_GAMES = 100  # a floor measured over this many games serves any evaluation
 
 
@@ -73,7 +74,8 @@ class Floors:
 def measure_floors(envs: Envs, n_games: int, *, seed: int) -> Floors:
     """Score random play and the best constant action, by the protocol of `evaluate`.
 
-    Every constant action is tried for one game an environment, the best one scored over `n_games`.
+    Every constant action is tried for one game an environment, the best few are scored over
+    `n_games`: first games can mislead (on Breakout they name an action of half the best's score).
 
     Args:
         envs: environments built for evaluation.
@@ -81,17 +83,20 @@ def measure_floors(envs: Envs, n_games: int, *, seed: int) -> Floors:
         seed: of the random actions; kept in the record.
     """
     n_trial = min(n_games, envs.n_envs)
-    progress = Progress(envs.n_actions * n_trial + 2 * n_games, unit="game", title="floors")
+    n_finalists = min(FINALISTS, envs.n_actions)
+    n_all = envs.n_actions * n_trial + (n_finalists + 1) * n_games
+    progress = Progress(n_all, unit="game", title="floors")
 
     def score(policy: Policy, n: int) -> Score:
         return Score.of(play(envs, policy, n, progress=progress))
 
     trials = [score(constant_policy(action), n_trial).mean for action in range(envs.n_actions)]
-    best = int(np.argmax(trials))
-    constant = score(constant_policy(best), n_games)
+    finalists = sorted(range(envs.n_actions), key=lambda action: -trials[action])[:n_finalists]
+    finals = {action: score(constant_policy(action), n_games) for action in finalists}
+    best = max(finals, key=lambda action: finals[action].mean)
     random = score(random_policy(envs.n_actions, np.random.default_rng(seed)), n_games)
     progress.close()
-    return Floors(random, constant, best, seed)
+    return Floors(random, finals[best], best, seed)
 
 
 def _read_cache(path: Path) -> dict[str, Any]:

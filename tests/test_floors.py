@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from scripted import ScriptedEnvs, score_of
 
@@ -28,6 +29,19 @@ def test_floors_find_the_best_constant_action():
     assert floors.constant.mean == 30
     assert floors.random.mean == pytest.approx(15 * 0.5, abs=5)
     assert (floors.random.n_games, floors.constant.n_games, floors.highest) == (8, 8, 30)
+
+
+class LateEnvs(ScriptedEnvs):
+    """Action 2 loses in the first games and wins most in later ones."""
+
+    def step(self, actions):
+        self.worths = np.array((0.0, 1.0, -0.5 if self.n_steps < 20 else 5.0, -1.0))
+        return super().step(actions)
+
+
+def test_the_best_constant_action_is_not_chosen_by_first_games_alone():
+    floors = measure_floors(LateEnvs([[20], [20]], worths=(0.0,) * 4), 20, seed=0)
+    assert (floors.best_action, floors.constant.mean) == (2, (-10 + 9 * 100) / 10)
 
 
 def test_floors_are_measured_once_and_then_read_from_the_cache(tmp_path):
