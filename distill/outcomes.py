@@ -10,6 +10,7 @@ from distill.curves import values_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
 from distill.rows import read_rows, write_rows
+from distill.rungs import Rung
 from distill.tracking import read_result
 
 
@@ -44,39 +45,22 @@ class Outcome(NamedTuple):
     fresh_kl: float | None = None  # on states of its final games; `kl` is on those of its training
 
 
-class TeacherScore(NamedTuple):
-    """What a teacher scores over the very games that its students are scored over.
+def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
+    """Take shares of what is now on record for the teachers, where they ship.
 
-    With sticky actions luck is the games' and the same for all who play them: on Freeway a hundred
-    games differ from another hundred by .25 (2 % of a good teacher's range), whoever plays.
+    The records of earlier runs were of other games than their students'.
     """
-
-    teacher: str
-    games: int
-    mean: float  # sampled actions
-    low: float
-    high: float
-    commit: str
-    machine: str
-    command: str
-
-
-def beside_teachers(outcomes: Sequence[Outcome], scores: Sequence[TeacherScore]) -> list[Outcome]:
-    """Take shares of what teachers score over their students' own games, where that is known.
-
-    A share was taken of the teacher's record when the student was scored, which is of other games.
-    """
-    means = {(score.teacher, score.games): score.mean for score in scores}
+    rung_of = {rung.zip_name: rung for rung in rungs}
     return [
-        _beside(o, means[o.teacher, o.games]) if (o.teacher, o.games) in means else o
-        for o in outcomes
+        _beside(outcome, rung_of[outcome.teacher]) if outcome.teacher in rung_of else outcome
+        for outcome in outcomes
     ]
 
 
-def _beside(outcome: Outcome, teacher_mean: float) -> Outcome:
-    room = teacher_mean - outcome.floor
-    share = (outcome.student_mean - outcome.floor) / room if room > 0 else None
-    return outcome._replace(score_share=share)
+def _beside(outcome: Outcome, teacher: Rung) -> Outcome:
+    room = teacher.mean - teacher.floor
+    share = (outcome.student_mean - teacher.floor) / room if room > 0 else None
+    return outcome._replace(floor=teacher.floor, teacher_mean=teacher.mean, score_share=share)
 
 
 def read_outcome(run_dir: Path) -> Outcome | None:

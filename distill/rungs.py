@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 class Rung(NamedTuple):
     """A teacher of the ladder and its sampled score, beside the floors."""
 
+    zip_name: str
     env_id: str
     steps: int
     mean: float
@@ -16,6 +17,11 @@ class Rung(NamedTuple):
     random: float
     constant: float
     grade: str | None = None  # good, medium or bad, if the studies use it
+
+    @property
+    def floor(self) -> float:
+        """The higher of the two floors: what a teacher has to beat."""
+        return max(self.random, self.constant)
 
 
 def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -33,10 +39,10 @@ def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
 def read_rungs(folder: Path) -> list[Rung]:
     """Read the scores of all scored teachers in a folder, by steps."""
     rungs = []
-    for record in scored_teachers(folder).values():
+    for name, record in scored_teachers(folder).items():
         sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
         means = [floors[name]["mean"] for name in ("random", "constant")]
+        who = f"{name}.zip", record["env_id"], record["steps"]
         score = sampled["mean"], *sampled["ci95"]
-        grade = record.get("grade")
-        rungs.append(Rung(record["env_id"], record["steps"], *score, *means, grade=grade))
+        rungs.append(Rung(*who, *score, *means, grade=record.get("grade")))
     return rungs

@@ -27,7 +27,7 @@ from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.markdown import with_section, with_table
 from distill.origins import small_network_of
-from distill.outcomes import Outcome, TeacherScore, beside_teachers, collect_outcomes
+from distill.outcomes import Outcome, beside_teachers, collect_outcomes
 from distill.plan import teachers_by_grade
 from distill.probe import Probe
 from distill.provenance import ROOT
@@ -53,7 +53,6 @@ from distill.verdicts import (
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
-SAME_GAMES = RESULTS_DIR / "teachers_on_students_games.csv"
 PROBES = RESULTS_DIR / "uncertainty.csv"
 ZOO = RESULTS_DIR / "zoo_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
@@ -62,7 +61,7 @@ SHOWN_GRADES = ("good", "medium")  # of teachers that PPO at a student's size is
 
 def read_grids() -> dict[str, list[Cell]]:
     """Lay out all grids, with what is known of their cells."""
-    outcomes = beside_teachers(read_rows(OUTCOMES, Outcome), read_rows(SAME_GAMES, TeacherScore))
+    outcomes = beside_teachers(read_rows(OUTCOMES, Outcome), read_rungs(TEACHERS))
     teachers, done = teachers_by_grade(TEACHERS), by_identity(outcomes)
     return {grid: cells_of(grid, teachers, done) for grid in GRIDS}
 
@@ -106,7 +105,7 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
     levels: dict[str, dict[str, float]] = {}
     for rung in read_rungs(TEACHERS):
         mine = levels.setdefault(rung.env_id, {})
-        mine["floor"] = max(rung.random, rung.constant)
+        mine["floor"] = rung.floor
         if rung.grade in SHOWN_GRADES:
             mine[f"{rung.grade} teacher"] = rung.mean
     for cell in cells:

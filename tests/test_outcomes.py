@@ -5,6 +5,7 @@ import json
 from run_folders import make_run
 
 from distill import outcomes, rows
+from distill.rungs import Rung
 from distill.tracking import Tracker
 
 
@@ -52,7 +53,7 @@ def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):
     assert rows.read_rows(tmp_path / "no.csv", outcomes.Outcome) == []
 
 
-def test_shares_are_of_what_the_teacher_scores_over_the_same_games_where_that_is_known():
+def test_shares_are_of_what_is_now_on_record_for_the_teacher_if_it_ships():
     def outcome(teacher: str, games: int) -> outcomes.Outcome:
         return outcomes.Outcome(
             run="r", env_id="G", teacher=teacher, student="net3", kind="plain", seed=0,
@@ -62,9 +63,11 @@ def test_shares_are_of_what_the_teacher_scores_over_the_same_games_where_that_is
             command="", settings="{}",
         )  # fmt: skip
 
-    known = outcomes.TeacherScore("a.zip", 50, 12.0, 11.0, 13.0, "", "", "")
-    lost = outcomes.TeacherScore("b.zip", 50, 9.0, 8.0, 10.0, "", "", "")
-    rows_in = [outcome("a.zip", 50), outcome("a.zip", 100), outcome("b.zip", 50)]
-    found = outcomes.beside_teachers(rows_in, [known, lost])
-    assert [o.score_share for o in found] == [1.5, 0.75, None]
-    assert {o.teacher_mean for o in found} == {14.0}  # as it is on record
+    def rung(teacher: str, mean: float) -> Rung:
+        return Rung(teacher, "G", 1, mean, mean - 1, mean + 1, random=0.0, constant=11.0)
+
+    rows_in = [outcome("a.zip", 50), outcome("gone.zip", 100), outcome("b.zip", 50)]
+    found = outcomes.beside_teachers(rows_in, [rung("a.zip", 12.0), rung("b.zip", 9.0)])
+    assert [o.score_share for o in found] == [2.0, 0.75, None]
+    assert [o.teacher_mean for o in found] == [12.0, 14.0, 9.0]
+    assert [o.floor for o in found] == [11.0, 10.0, 11.0]
