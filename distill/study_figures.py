@@ -34,15 +34,14 @@ def draw_shares(
         reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
         axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
         for cell, at_x, at_y in zip(mine, x, y, strict=True):
-            axes.annotate(
-                cell.labels[name_axis], (at_x, at_y), xytext=(4, -13), textcoords="offset points"
-            )
+            name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
+            axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
         axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
         axes.minorticks_off()
-        axes.margins(x=0.1)
+        axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
     return figure
 
