@@ -139,5 +139,12 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "budget": ("quarter",),
             "teacher": ("medium", "bad"),
         },
+        {
+            "arm": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": FIVE,
+            "budget": _as_long_as("quarter"),
+            "teacher": ("medium", "bad"),
+        },
     ),
 }

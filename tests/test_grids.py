@@ -73,13 +73,20 @@ def test_each_setting_changes_the_defaults_and_the_samples_a_step_only_if_it_say
         assert samples == expected * default.batch_size / default.steps_per_update
 
 
-def test_an_arm_meets_plain_students_of_its_own_seeds_that_trained_as_long():
-    runs = plan("curiosity", GOOD)
-    for (budget, arm), longer in AS_LONG.items():
+@pytest.mark.parametrize("teacher", GRADES)
+def test_an_arm_meets_plain_students_of_its_own_seeds_that_trained_as_long(teacher):
+    runs = chosen(plan("curiosity", ALL_TEACHERS), teacher=teacher)
+    arms = {(run.labels["budget"], run.labels["arm"]) for run in runs}
+    if teacher == "good":
+        assert arms >= AS_LONG.keys()
+    for budget, arm in AS_LONG.keys() & arms:
         for game in ("Freeway", "Pong"):
             curious, plain = (
                 [r.labels["seed"] for r in chosen(runs, game=game, **labels)]
-                for labels in ({"budget": budget, "arm": arm}, {"budget": longer, "arm": "plain"})
+                for labels in (
+                    {"budget": budget, "arm": arm},
+                    {"budget": AS_LONG[budget, arm], "arm": "plain"},
+                )
             )
             assert curious == plain != []
 
