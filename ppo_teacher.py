@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.checkpoint import reopen
+from distill.checkpoint import reopen, restoring
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
@@ -106,7 +106,8 @@ def main() -> None:
     model = build(cfg, first_step=done)
     go_on(model, cfg, fresh=state is None)
     if state is not None:
-        restore(model, state)
+        with restoring(run_dir):
+            restore(model, state)
         lengthen_run(run_dir, cfg.total_steps, done)
     print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
     print(first_score_note(cfg.env, cfg.n_envs))

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from distill.checkpoint import load_student
 from distill.envs import AtariEnvs, make_atari
+from distill.student_files import load_student
 from distill.teacher import (
     CPU,
     NetworkTeacher,

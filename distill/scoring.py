@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from distill.checkpoint import save_student, score_on_record
 from distill.evaluation import MODES, PROTOCOL, Score, evaluate
 from distill.floors import Floors
 from distill.networks import Student
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
+from distill.student_files import save_student, score_on_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network
 

@@ -8,7 +8,6 @@ from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
 from torch import Tensor
 
-from distill.checkpoint import load_student
 from distill.device import resolve_precision
 from distill.envs import make_atari
 from distill.errors import of_setting
@@ -18,6 +17,7 @@ from distill.kickstart import Kickstart
 from distill.networks import Encoder, Student
 from distill.sb3 import AtariVecEnv
 from distill.settings import replace
+from distill.student_files import load_student
 from distill.teacher import (
     CPU,
     NetworkTeacher,

@@ -14,7 +14,7 @@ from typing import Any
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.checkpoint import reopen, save_run
+from distill.checkpoint import reopen, restoring, save_run
 from distill.config import SWITCHES, DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs
@@ -149,7 +149,8 @@ def main() -> None:
             if state is None:  # from here on the run can be resumed, whenever it dies
                 save_run(run_dir, run.state())
             else:
-                run.load_state(state)
+                with restoring(run_dir):
+                    run.load_state(state)
             record = run_to_end(task, run, run_dir, state)
     except KeyboardInterrupt as stop:
         resume = f"python scripts/run_distillation.py --resume {run_dir}"

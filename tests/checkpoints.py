@@ -3,8 +3,8 @@
 import torch
 from zips import tiny_state, write_zip
 
-from distill.checkpoint import save_student
 from distill.networks import Student
+from distill.student_files import save_student
 from distill.types import WIDTHS
 
 PONG, FREEWAY = "PongNoFrameskip-v4", "FreewayNoFrameskip-v0"

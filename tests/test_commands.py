@@ -20,12 +20,13 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue] (made when it is imported)
 )
 
-from distill.checkpoint import NAMES, load_run, load_student
+from distill.checkpoint import NAMES, load_run
 from distill.config import DistillConfig
 from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import n_actor_parameters
 from distill.sb3 import export_zip, observation_space
 from distill.settings import from_mapping
+from distill.student_files import load_student
 from distill.tags import TAGS
 from distill.tracking import read_run
 from distill.types import WIDTHS
@@ -478,6 +479,19 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, k
     (complaint,) = complaints(done)
     assert re.fullmatch(rf"damaged/{NAMES[0]} is damaged .*checkpoint before it", complaint)
     check_curves(run_dir)
+
+
+def test_a_checkpoint_of_other_settings_is_one_line_and_stays(folder, killed, run):
+    run_dir = folder / "edited"
+    shutil.copytree(killed, run_dir)
+    config, newest = run_dir / "config.yaml", run_dir / NAMES[0]
+    config.write_text(config.read_text().replace("student: 0.1pct", "student: 1pct"))
+    before = newest.read_bytes()
+    done = run("--resume", "edited")
+    assert done.status == 2
+    (complaint,) = complaints(done)
+    assert "--resume edited has a checkpoint of other settings than its config.yaml" in complaint
+    assert newest.read_bytes() == before
 
 
 # --- a run that fails ---

@@ -12,10 +12,10 @@ import torch
 from in_process import run_main
 
 import eval_teacher
-from distill.checkpoint import save_student
 from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import Student
 from distill.sb3 import export_zip, observation_space
+from distill.student_files import save_student
 from distill.types import WIDTHS
 
 pytestmark = pytest.mark.atari

@@ -11,13 +11,13 @@ from torch import Tensor
 from zips import tiny_state, write_zip
 
 from distill import ppo, warm_start
-from distill.checkpoint import load_student, save_student
 from distill.fast_policy import FastCnnPolicy
 from distill.kickstart import Kickstart
 from distill.networks import Student, pack
 from distill.sb3 import export_zip
 from distill.schedules import LinearSchedule
 from distill.settings import replace
+from distill.student_files import load_student, save_student
 from distill.teacher import load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS

@@ -19,8 +19,8 @@ LAYERS = (
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation fidelity floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows"
     " origins curves rungs film axes grids plan measuring worth comparison",
-    "checkpoint labels advantages objective scoring run_state metrics probe outcomes tables"
-    " figures study_figures augmented_figure verdicts",
+    "checkpoint student_files labels advantages objective scoring run_state metrics probe outcomes"
+    " tables figures study_figures augmented_figure verdicts",
     "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report"
     " bench_parts",
 )

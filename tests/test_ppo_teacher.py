@@ -27,11 +27,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import ppo_teacher
 from distill import cli, ladder, ppo
-from distill.checkpoint import NAMES, load_run, save_run, save_student
+from distill.checkpoint import NAMES, load_run, save_run
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
 from distill.settings import from_mapping, replace
+from distill.student_files import save_student
 from distill.teacher import load_actor_critic
 from distill.teacher_config import TeacherConfig
 from distill.tracking import read_run
@@ -376,6 +377,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(monkeypatch, killed, 
     assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
     assert "run/checkpoint.pt is damaged" in capsys.readouterr().err
     check_curves(Path("run"))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_settings_is_refused(monkeypatch, killed, tmp_path, capsys):
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    config = Path("run/config.yaml")
+    config.write_text(re.sub("network: .*", "network: 1pct", config.read_text()))
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 2
+    message = "--resume run has a checkpoint of other settings than its config.yaml: "
+    assert message in capsys.readouterr().err
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import pytest
 import torch
 from fakes import CPU, TINY, FakeEnvs, FakeTracker, FixedTeacher
 
-from distill.checkpoint import load_student
 from distill.evaluation import MODES, PROTOCOL, Score
 from distill.floors import Floors
 from distill.networks import Student
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
+from distill.student_files import load_student
 from distill.types import Game
 
 

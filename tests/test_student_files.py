@@ -8,8 +8,8 @@ import torch
 from fakes import CPU, TINY
 from safetensors.torch import save_file
 
-from distill.checkpoint import load_student, save_student
 from distill.networks import Student
+from distill.student_files import load_student, save_student
 from distill.types import WIDTHS, Widths
 
 METADATA = {"teacher": "expert.zip", "env_id": "PongNoFrameskip-v4", "steps": "700", "score": "6"}
