@@ -49,7 +49,7 @@ def draw_shares(
 def draw_estimates(
     groups: Mapping[str, Mapping[str, Interval]], *, x_label: str, margin: float | None = None
 ) -> Figure:
-    """Draw estimates and their intervals, a panel a group, a line each.
+    """Draw estimates and their intervals, a panel a group, a line each; hollow without interval.
 
     Args:
         groups: estimates by title and name.
@@ -64,7 +64,10 @@ def draw_estimates(
         values, lines = [e.value for e in found], range(len(found))
         axes.hlines(lines, *np.where(np.isfinite((low, high)), (low, high), values))
         axes.plot(values, lines, "o")
+        single = [line for line in lines if not np.isfinite(low[line])]
+        axes.plot([values[line] for line in single], single, "o", color="white", markersize=4)
         axes.set_yticks(lines, list(groups[title]))
+        axes.locator_params(axis="x", nbins=6)
         axes.invert_yaxis()
         axes.set(xlabel=x_label, title=title)
         if margin is not None:

@@ -228,6 +228,9 @@ def test_estimates_are_drawn_at_value_and_interval_and_a_single_one_without():
     one, two = Interval(0.5, -np.inf, np.inf), Interval(0.8, 0.7, 0.9)
     (axes,) = draw_estimates({"title": {"plain": one, "aux": two}}, x_label="x").axes
     np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), [[0.5, 0], [0.8, 1]])
+    hollow = axes.lines[1]
+    np.testing.assert_allclose(np.asarray(hollow.get_xydata()), [[0.5, 0]])
+    assert hollow.get_color() == "white"
     (bars,) = axes.collections
     assert isinstance(bars, LineCollection)
     np.testing.assert_allclose(
