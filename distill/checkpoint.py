@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from distill import cli
+from distill.errors import is_out_of_memory
 from distill.files import write_atomically
 from distill.settings import SettingsT, from_mapping, replace
 from distill.tracking import read_run
@@ -119,11 +120,13 @@ def restoring(run_dir: Path) -> Iterator[None]:
     """Say in one line that a checkpoint is not of the settings in its folder.
 
     Raises:
-        ValueError: for whatever goes wrong within.
+        ValueError: for whatever goes wrong within, but for a lack of memory.
     """
     try:
         yield
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(
             f"--resume {run_dir} has a checkpoint of other settings than its config.yaml: {reason}"

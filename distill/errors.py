@@ -13,6 +13,12 @@ class DivergedError(Exception):
     """Training produced a number that is not finite."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell Python's and torch's lack of memory from other errors."""
+    from_torch = isinstance(error, RuntimeError) and NO_MEMORY in str(error)
+    return from_torch or isinstance(error, MemoryError)
+
+
 @contextmanager
 def of_setting(flag: str) -> Iterator[None]:
     """Put the name of a setting before what is wrong with the file that it names."""
@@ -36,7 +42,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     except (OSError, DivergedError) as error:
         _fail(error, 1)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and NO_MEMORY not in str(error):
+        if not is_out_of_memory(error):
             raise
         _fail(f"out of memory: {error}", 1)
     sys.exit(0)

@@ -262,3 +262,10 @@ def test_reopening_says_which_checkpoint_was_damaged(begun, capsys):
     (begun / NEWEST).write_bytes(b"PK\x03\x04")
     assert reopen(asked_for(begun), begun)[2] == {"steps": 5}
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_checkpoint_of_other_settings(tmp_path):
+    with pytest.raises(RuntimeError, match="can't allocate memory"), module.restoring(tmp_path):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte")
+    with pytest.raises(ValueError, match="other settings"), module.restoring(tmp_path):
+        raise RuntimeError("size mismatch")
