@@ -71,6 +71,15 @@ class Floors:
         return cls(*scores, best_action=int(values["best_action"]), seed=int(values["seed"]))
 
 
+def share_of(student: float, *, teacher: float, floor: float) -> float | None:
+    """Return (student - floor) / (teacher - floor) of mean scores.
+
+    None where the teacher is no better than the floor: there is nothing to have a share in.
+    """
+    room = teacher - floor
+    return (student - floor) / room if room > 0 else None
+
+
 def measure_floors(envs: Envs, n_games: int, *, seed: int) -> Floors:
     """Score random play and the best constant action, by the protocol of `evaluate`.
 

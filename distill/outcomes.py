@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from distill.config import decisive
 from distill.curves import values_of
+from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
 from distill.rows import read_rows, write_rows
@@ -58,8 +59,7 @@ def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[
 
 
 def _beside(outcome: Outcome, teacher: Rung) -> Outcome:
-    room = teacher.mean - teacher.floor
-    share = (outcome.student_mean - teacher.floor) / room if room > 0 else None
+    share = share_of(outcome.student_mean, teacher=teacher.mean, floor=teacher.floor)
     return outcome._replace(floor=teacher.floor, teacher_mean=teacher.mean, score_share=share)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from distill.evaluation import MODES, PROTOCOL, Score, evaluate
-from distill.floors import Floors
+from distill.floors import Floors, share_of
 from distill.networks import Student
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
@@ -83,12 +83,9 @@ class Reference(NamedTuple):
     floors: Floors
 
     def share(self, score: Score) -> float | None:
-        """Return (student - floor) / (teacher - floor) of sampled play.
-
-        None where the teacher is no better than the floor: there is nothing to have a share in.
-        """
-        room = self.teacher["sampled"].mean - self.floors.highest
-        return (score.mean - self.floors.highest) / room if room > 0 else None
+        """Return a score's share of the teacher's sampled play; None as in `share_of`."""
+        teacher = self.teacher["sampled"].mean
+        return share_of(score.mean, teacher=teacher, floor=self.floors.highest)
 
 
 class Scorer:
