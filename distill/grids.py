@@ -109,6 +109,12 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "seed": THREE,
             "budget": ("quarter",),
         },
+        {
+            "encoder": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": (AS_LONG["quarter", "aux"],),
+        },
     ),
     "curiosity": (
         {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},

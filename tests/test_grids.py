@@ -108,11 +108,22 @@ def test_a_bonus_alone_learns_from_nothing_else_to_the_end():
 
 
 def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():
-    runs = chosen(plan("encoder", GOOD), seed="0", game="Pong")
+    runs = chosen(plan("encoder", GOOD), seed="0", game="Pong", budget="quarter")
     assert len({run.id for run in runs}) == len(AXES["encoder"]) == 9
     found = {(r.cfg.icm_gradient, r.cfg.w_icm.start) for r in runs if r.cfg.use_icm}
     assert found == {(which, w) for which in ("inverse", "both") for w in (0.03, 0.1, 0.3, 1.0)}
     assert all(run.cfg.curiosity == "aux" for run in runs if run.cfg.use_icm)
+
+
+def test_encoders_meet_plain_students_that_trained_as_long():
+    runs = plan("encoder", GOOD)
+    (longer,) = {run.labels["budget"] for run in runs} - {"quarter"}
+    assert longer == AS_LONG["quarter", "aux"]
+    plain = chosen(runs, budget=longer)
+    assert {run.labels["encoder"] for run in plain} == {"plain"}
+    in_curiosity = {run.id for run in plan("curiosity", GOOD)}
+    assert len(plain) == 6
+    assert {run.id for run in plain} <= in_curiosity  # run once for both
 
 
 @pytest.mark.parametrize("grid", GRIDS)
