@@ -38,6 +38,20 @@ class ICMOutput(NamedTuple):
     identity_error: Tensor  # (B,) what the forward loss would be of "nothing changes"
     phi: Tensor  # (B, F) the features of the first states, without a graph
 
+    @property
+    def inverse_accuracy(self) -> Tensor:
+        """The share of samples whose action the inverse model names."""
+        return self.inverse_correct.float().mean()
+
+    @property
+    def forward_skill(self) -> Tensor:
+        """1 - the forward model's error / that of "nothing changes"; 0 where indeed nothing does.
+
+        No feature may change at all where features are few and fresh.
+        """
+        error, change = self.forward_loss.detach().mean(), self.identity_error.mean()
+        return torch.where(change > 0, 1 - error / change, 0.0)
+
 
 class ICM(nn.Module):
     """Inverse model (phi, phi') -> action and forward model (phi, action) -> phi' - phi.

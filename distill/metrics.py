@@ -52,13 +52,11 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
     if bool(batch.uncertainty.any()):
         metrics["uncertainty/mean"] = batch.uncertainty.mean()
     if out.icm is not None:
-        error, change = out.icm.forward_loss.mean(), out.icm.identity_error.mean()
         metrics |= {
             "icm/inverse_loss": out.icm.inverse_loss.mean(),
-            "icm/forward_loss": error,
-            "icm/inverse_accuracy": out.icm.inverse_correct.float().mean(),
-            # 0 where no feature changes at all, as may be with few and fresh ones
-            "icm/forward_skill": torch.where(change > 0, 1 - error / change, 0.0),
+            "icm/forward_loss": out.icm.forward_loss.mean(),
+            "icm/inverse_accuracy": out.icm.inverse_accuracy,
+            "icm/forward_skill": out.icm.forward_skill,
             "icm/feature_std": out.icm.phi.std(0, correction=0).mean(),
         }
     return metrics

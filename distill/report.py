@@ -13,14 +13,34 @@ from distill.scoring import Reference, score_table
 from distill.settings import to_yaml
 from distill.teacher import NetworkTeacher
 
-FIDELITY_STATES = 2_048
+N_STATES = 2_048  # of a student's training, on which it is measured
 
 
 @torch.no_grad()  # only measured
 def fidelity_in_training(run: Distillation) -> Fidelity:
     """Compare the student with its teacher on states that it was trained on."""
-    batch = run.ring.sample(run.ring_rng, FIDELITY_STATES, pairs=False)
+    batch = run.ring.sample(run.ring_rng, N_STATES, pairs=False)
     return compare(batch.teacher_logits, run.scored_student.logits(batch.obs))
+
+
+@torch.no_grad()  # only measured
+def understanding_in_training(run: Distillation) -> dict[str, float]:
+    """Measure what the ICM makes of states that it was trained on.
+
+    Empty without an ICM, or with one whose training ended earlier (with the bonus that it was for):
+    the features that it knows are no longer the student's.
+    """
+    if run.icm is None or "icm" not in run.cfg.weights(1.0):
+        return {}
+    batch = run.ring.sample(run.ring_rng, N_STATES, pairs=True)
+    assert batch.next_obs is not None
+    phi, next_phi = map(run.student.encoder, (batch.obs, batch.next_obs))
+    found = run.icm(phi, next_phi, batch.action, "none")
+    return {
+        "inverse_accuracy": float(found.inverse_accuracy),
+        "majority_share": float(batch.action.bincount().max()) / len(batch.action),
+        "forward_skill": float(found.forward_skill),
+    }
 
 
 def report(
@@ -60,6 +80,7 @@ def report(
         "fresh_kl": fresh.kl,
         "fresh_agreement": fresh.agreement,
         "fresh_states": fresh.n_states,
+        **understanding_in_training(run),
         "steps": run.n_steps_done,
         "updates": run.n_updates,
         "settings": to_yaml(run.cfg),
@@ -83,12 +104,25 @@ def describe(record: dict[str, Any]) -> str:
         "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
         f" {record['compression']:.1f} times fewer",
         "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"
-        f" {FIDELITY_STATES:,} states of its training",
+        f" {N_STATES:,} states of its training",
         "on new states": f"{record['fresh_kl']:.4f} nats, {record['fresh_agreement']:.1%} of"
         f" {record['fresh_states']:,} of its final games",
+        **(describe_understanding(record) if "forward_skill" in record else {}),
         "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
         "wall-clock": f"{record['train_seconds']:,.0f} s training,"
         f" {record['wall_seconds']:,.0f} s with all scoring",
         "curves": f"tensorboard --logdir {record['run_dir']}",
     }
     return "\n".join([title, table, *(f"{name:<16}{text}" for name, text in lines.items())])
+
+
+def describe_understanding(record: dict[str, Any]) -> dict[str, str]:
+    """Say what an ICM made of the game, and where it made nothing of it."""
+    named, commonest = record["inverse_accuracy"], record["majority_share"]
+    error = 1 - record["forward_skill"]
+    return {
+        "inverse model": f"names {named:.1%} of actions; the commonest is {commonest:.1%} of them"
+        + ("" if named > commonest else ": no better than naming that one always"),
+        "forward model": f'errs {error:.2f} times as much as "nothing changes"'
+        + ("" if error < 1 else ": no better"),
+    }

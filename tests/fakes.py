@@ -289,6 +289,12 @@ def first_gradient(run):
     return torch.cat([10 * m.flatten() for m in found])
 
 
+def collapse(student):
+    """Let a student see the same in all pictures, forever."""
+    torch.nn.init.zeros_(student.encoder.linear[0].weight)
+    torch.nn.init.zeros_(student.encoder.linear[0].bias)
+
+
 def through_a_file(state):
     """Save a state and read it back as checkpoints are."""
     buffer = io.BytesIO()

@@ -223,6 +223,18 @@ def test_the_table_shows_scores_floors_sizes_and_the_command_for_the_curves(requ
     assert re.search(rf"^curves +tensorboard --logdir {name}$", out, re.MULTILINE)
 
 
+def test_a_curious_runs_table_says_what_its_icm_learned_and_a_plain_ones_does_not(plain, curious):
+    found = result(curious)
+    named, commonest = (found[key] for key in ("inverse_accuracy", "majority_share"))
+    assert 0.25 <= commonest < 1  # of four actions
+    expected = f"names {named:.1%} of actions; the commonest is {commonest:.1%} of them"
+    assert re.search(rf"^inverse model +{re.escape(expected)}", curious.out, re.MULTILINE)
+    expected = f"errs {1 - found['forward_skill']:.2f} times"
+    assert re.search(rf"^forward model +{re.escape(expected)}", curious.out, re.MULTILINE)
+    assert "inverse model" not in plain.out
+    assert "forward_skill" not in result(plain)
+
+
 @RUNS
 def test_the_run_folder_holds_settings_curves_result_students_and_two_checkpoints(
     folder, request, name

@@ -5,6 +5,7 @@ import pytest
 import torch
 from fakes import (
     FakeEnvs,
+    collapse,
     constant,
     fake_hooks,
     first_gradient,
@@ -96,16 +97,10 @@ def test_the_places_that_a_student_saw_are_counted_with_and_without_curiosity(wh
     assert tracker.column("explore/coverage") == [2.0] + [3.0] * 9
 
 
-def collapsed(student):
-    """Let a student see the same in all pictures, forever."""
-    torch.nn.init.zeros_(student.encoder.linear[0].weight)
-    torch.nn.init.zeros_(student.encoder.linear[0].bias)
-
-
 def test_features_that_have_collapsed_are_warned_of_once_even_over_a_resume(capsys):
     cfg = settings(**AUX)
     first, resumed = make_run(cfg), make_run(cfg)
-    collapsed(first.student)
+    collapse(first.student)
     tracker = train(first, hooks=fake_hooks(stop_after=4))
     assert tracker.column("icm/feature_std") == [0.0] * 3
     assert capsys.readouterr().err == ""  # it may not last
@@ -127,7 +122,7 @@ def test_features_that_have_collapsed_are_warned_of_once_even_over_a_resume(caps
 )
 def test_what_may_prevent_a_collapse_is_advised_only_if_it_could(what, icm_gradient, w_icm, capsys):
     run = make_run(settings(**AUX | what))
-    collapsed(run.student)
+    collapse(run.student)
     train(run)
     warning = capsys.readouterr().err
     assert ("--icm_gradient inverse" in warning, "--w_icm" in warning) == (icm_gradient, w_icm)

@@ -1,0 +1,80 @@
+"""What a finished run says of its ICM: one whose answers are known, and in words."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import collapse, trained
+
+from distill import report
+from distill.icm import ICM
+from distill.run_state import Distillation
+from distill.schedules import LinearSchedule
+
+CURIOUS = {"use_curiosity": True}
+AUX = CURIOUS | {"curiosity": "aux"}
+
+
+def ignorant(action: int, run: Distillation) -> ICM:
+    """Return an ICM that names one action whatever it sees, and foresees that nothing changes."""
+    icm = ICM(run.student.encoder.features_dim, run.student.n_actions)
+    last = icm.inverse_model[2]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)
+    last.bias.data = torch.eye(run.student.n_actions)[action]
+    return icm
+
+
+def understanding(run: Distillation) -> dict[str, float]:
+    """Measure it on the same states each time."""
+    run.ring_rng = np.random.default_rng(7)
+    return report.understanding_in_training(run)
+
+
+def test_an_icm_that_knows_nothing_is_as_good_as_its_one_answer_is_common():
+    run, found = trained(**AUX), []
+    for action in range(run.student.n_actions):
+        run.icm = ignorant(action, run)
+        found.append(understanding(run))
+    shares = [each["inverse_accuracy"] for each in found]
+    assert sum(shares) == pytest.approx(1)
+    assert [each["majority_share"] for each in found] == [max(shares)] * len(found)
+    assert {each["forward_skill"] for each in found} == {0.0}
+
+
+def test_what_an_icm_learned_of_a_game_is_measured_on_the_students_own_features():
+    run = trained(total_steps=1600, **AUX)
+    found = understanding(run)
+    assert found["forward_skill"] > 0.2
+    collapse(run.student)
+    assert understanding(run)["forward_skill"] == 0  # there is nothing to foresee
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {},
+        CURIOUS | {"curiosity": "bonus"},
+        CURIOUS | {"curiosity_source": "rnd"},
+        AUX | {"w_icm": LinearSchedule(1.0, 0.0)},
+    ],
+    ids=["plain", "bonus", "rnd", "faded"],
+)
+def test_no_icm_is_measured_that_is_not_trained_to_the_end(what):
+    assert understanding(trained(**what)) == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "skill", "ends"),
+    [
+        (0.91, 0.6, ("the commonest is 78.0% of them", '0.40 times as much as "nothing changes"')),
+        (0.78, -0.5, ("no better than naming that one always", "1.50 times as much as")),
+    ],
+)
+def test_what_it_learned_is_told_in_words(named, skill, ends):
+    record = {"inverse_accuracy": named, "majority_share": 0.78, "forward_skill": skill}
+    lines = report.describe_understanding(record)
+    assert f"names {named:.1%} of actions" in lines["inverse model"]
+    assert ends[0] in lines["inverse model"]
+    assert ends[1] in lines["forward model"]
+    assert ("no better" in lines["inverse model"]) == (named <= 0.78)
+    assert lines["forward model"].endswith(": no better") == (skill <= 0)
