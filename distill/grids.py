@@ -26,18 +26,18 @@ FIRST_ARMS = ("plain", "aux", "bonus", "both")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
-# thread and Freeway a quarter of the budget takes aux 1.5 times as long as plain, rnd 1.7, bonus
-# and both 1.9 to 2.1 times (bfloat16). Uncertainty adds a fifth to plain, which bonuses leave out.
+# thread (bfloat16) a quarter of the budget takes aux and bonus 1.5 to 1.6 times as long as plain,
+# both and rnd 1.7 to 1.8. Uncertainty adds a fifth of plain's time.
 AS_LONG = {
     ("quarter", "uncertainty"): "1.2 quarters",
     ("quarter", "aux"): "1.6 quarters",
+    ("quarter", "bonus"): "1.6 quarters",
     ("quarter", "rnd"): "1.8 quarters",
-    ("quarter", "bonus"): "half",
-    ("quarter", "both"): "half",
+    ("quarter", "both"): "1.8 quarters",
+    ("quarter", "bonus + uncertainty"): "1.8 quarters",
     ("quarter", "both + uncertainty"): "half",
-    ("quarter", "bonus + uncertainty"): "half",
     ("whole", "aux"): "1.6 wholes",
-    ("whole", "bonus"): "double",
+    ("whole", "bonus"): "1.6 wholes",
     ("whole", "both"): "double",
 }
 

@@ -54,7 +54,7 @@ def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_
         ("quarter", "aux"): 0.6,
         ("quarter", "both"): 0.6,
         ("1.6 quarters", "plain"): 0.7,
-        ("half", "plain"): 0.8,
+        ("1.8 quarters", "plain"): 0.8,
     }
     outcomes = [
         outcome(run, share[key])
@@ -74,7 +74,7 @@ def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
         ("quarter", "plain"): 0.5,
         ("quarter", "aux"): 0.9,
         ("quarter", "both"): 0.6,
-        ("half", "plain"): 0.61,
+        ("1.8 quarters", "plain"): 0.61,
         ("whole", "plain"): 0.9,
         ("whole", "both"): 0.8,
     }
