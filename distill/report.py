@@ -38,6 +38,7 @@ def understanding_in_training(run: Distillation) -> dict[str, float]:
     found = run.icm(phi, next_phi, batch.action, "none")
     return {
         "inverse_accuracy": float(found.inverse_accuracy),
+        # Of the same samples, unlike the ring's: one constant answer must not beat it by luck.
         "majority_share": float(batch.action.bincount().max()) / len(batch.action),
         "forward_skill": float(found.forward_skill),
     }
