@@ -67,7 +67,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def evaluation_record(
-    cfg: EvalConfig, dtype: torch.dtype, scores: dict[str, Score], *, floors: Floors
+    cfg: EvalConfig, dtype: torch.dtype, n_envs: int, scores: dict[str, Score], *, floors: Floors
 ) -> dict[str, Any]:
     """Return all that was measured and how, as plain values."""
     origin = provenance()
@@ -77,7 +77,7 @@ def evaluation_record(
         "protocol": PROTOCOL,
         "n_games": cfg.n_eval_episodes,
         "seed": cfg.seed,
-        "n_envs": cfg.n_envs,
+        "n_envs": n_envs,
         "precision": str(dtype).removeprefix("torch."),
         "commit": origin["commit"],
         "dirty": origin["dirty"],
@@ -109,7 +109,7 @@ def main() -> None:
     verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
     for mode, text in verdicts.items():
         print(f"{mode}: {text}")
-    evaluation = evaluation_record(cfg, dtype, scores, floors=floors)
+    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors)
     print(
         json.dumps({"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts})
     )

@@ -8,6 +8,7 @@ endless: the emulator cuts it at 108,000 frames (27,000 steps), and its score un
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from distill.statistics import t_interval
 from distill.types import ByteArray, Envs, Game, IntArray, Network
 
 PROTOCOL = (
-    "whole games, raw score, equal quota per environment, frame skip 4, up to 30 no-ops at the "
-    "start, sticky actions as the id says"
+    "whole games, raw score, equal quota per environment, in rounds of one game each, "
+    "frame skip 4, up to 30 no-ops at the start, sticky actions as the id says"
 )
 MODES = ("greedy", "sampled")
 
@@ -64,36 +65,39 @@ def play(
         progress: counted in games.
 
     Returns:
-        Exactly `n_games` games, in the order in which they ended.
+        Exactly `n_games` games: each environment's first, then each one's second, ... So the first
+        n of them are those of a call for n games, whoever played longest.
     """
     quota = np.full(envs.n_envs, n_games // envs.n_envs)
     quota[: n_games % envs.n_envs] += 1
-    games: list[Game] = []
+    games: list[list[Game]] = [[] for _ in quota]  # by environment
     obs = envs.reset()
-    while quota.any():
+    while any(len(mine) < n for mine, n in zip(games, quota, strict=True)):
         step = envs.step(policy(obs))
         obs = step.obs
         for game in step.games:
-            if quota[game.env] > 0:
-                quota[game.env] -= 1
-                games.append(game)
+            if len(games[game.env]) < quota[game.env]:
+                games[game.env].append(game)
                 if progress is not None:
-                    progress.update(1, f"score {np.mean([g.score for g in games]):.1f}")
-    return games
+                    progress.update(1, f"score {np.mean([g.score for g in chain(*games)]):.1f}")
+    return [game for turn in zip_longest(*games) for game in turn if game is not None]
 
 
 @dataclass(frozen=True)
 class Score:
     """The scores of some whole games and what they say."""
 
-    scores: tuple[float, ...]  # in the order in which the games ended
-    mean_length_steps: float  # agent decisions a game
+    scores: tuple[float, ...]  # in the order of `play`
+    lengths_steps: tuple[int, ...]  # agent decisions in each of the games
 
     @classmethod
     def of(cls, games: Sequence[Game]) -> "Score":
         """Summarize games."""
-        length = float(np.mean([game.length_steps for game in games]))
-        return cls(tuple(game.score for game in games), length)
+        return cls(*zip(*((game.score, game.length_steps) for game in games), strict=True))
+
+    def first(self, n_games: int) -> "Score":
+        """Return the score over the first `n_games`, or all if there are fewer."""
+        return Score(self.scores[:n_games], self.lengths_steps[:n_games])
 
     @property
     def n_games(self) -> int:
@@ -120,6 +124,11 @@ class Score:
         return t_interval(self.scores)
 
     @property
+    def mean_length_steps(self) -> float:
+        """Mean length of the games."""
+        return float(np.mean(self.lengths_steps))
+
+    @property
     def n_unique(self) -> int:
         """Number of distinct scores."""
         return len(set(self.scores))
@@ -134,6 +143,7 @@ class Score:
             "n_unique": self.n_unique,
             "mean_length_steps": self.mean_length_steps,
             "scores": list(self.scores),
+            "lengths_steps": list(self.lengths_steps),
         }
 
     @classmethod
@@ -144,10 +154,10 @@ class Score:
             KeyError, TypeError, ValueError: if it is something else.
         """
         scores = tuple(float(score) for score in values["scores"])
-        length = float(values["mean_length_steps"])
-        if not scores or not all(map(math.isfinite, (*scores, length))):
+        lengths = tuple(int(length) for length in values["lengths_steps"])
+        if not scores or len(scores) != len(lengths) or not all(map(math.isfinite, scores)):
             raise ValueError("scores")
-        return cls(scores, length)
+        return cls(scores, lengths)
 
 
 def evaluate(

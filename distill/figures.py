@@ -110,17 +110,19 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
 
 def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
     """Draw one game's teachers with their intervals, and the floors."""
+    bounds = np.array([rung.sampled.ci95 or (rung.mean, rung.mean) for rung in rungs])  # (R, 2)
+    means = np.array([rung.mean for rung in rungs])
     axes.errorbar(
         [rung.steps for rung in rungs],
-        [rung.mean for rung in rungs],
-        yerr=np.array([[r.mean - r.low, r.high - r.mean] for r in rungs]).T,
+        means,
+        yerr=np.abs(bounds.T - means),
         fmt="o",
         capsize=3,
         color="C3",
         label="teacher kept, 100 games, 95 %",
     )
     for style, name in ((":", "random"), ("--", "constant")):
-        value = getattr(rungs[-1], name)
+        value = getattr(rungs[-1].floors, name).mean
         axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
 
 

@@ -7,7 +7,7 @@ some 21 times, so no score should stand without them.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from distill.evaluation import PROTOCOL, Policy, Score, constant_policy, play, random_policy
 from distill.files import write_text
+from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
 from distill.provenance import ROOT
 from distill.types import Envs
@@ -32,6 +33,7 @@ class Floors:
     random: Score
     constant: Score  # always `best_action`
     best_action: int
+    n_envs: int  # that played the games at once
     seed: int
 
     @property
@@ -49,11 +51,17 @@ class Floors:
         """Mean of the higher floor: what a policy has to beat."""
         return self.ranked()[0][1].mean
 
+    def first(self, n_games: int) -> "Floors":
+        """Return the floors over the first `n_games`, or all if there are fewer."""
+        fewer = {name: getattr(self, name).first(n_games) for name in ("random", "constant")}
+        return replace(self, **fewer)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` reads them back."""
         return {
             "protocol": PROTOCOL,
             "n_games": self.n_games,
+            "n_envs": self.n_envs,
             "seed": self.seed,
             "best_action": self.best_action,
             "random": self.random.to_json(),
@@ -67,8 +75,11 @@ class Floors:
         Raises:
             KeyError, TypeError, ValueError: if it is something else.
         """
-        scores = [Score.from_json(values[name]) for name in ("random", "constant")]
-        return cls(*scores, best_action=int(values["best_action"]), seed=int(values["seed"]))
+        random, constant = (Score.from_json(values[name]) for name in ("random", "constant"))
+        best_action, n_envs, seed = (
+            int(values[name]) for name in ("best_action", "n_envs", "seed")
+        )
+        return cls(random, constant, best_action, n_envs, seed)
 
 
 def share_of(student: float, *, teacher: float, floor: float) -> float | None:
@@ -105,7 +116,7 @@ def measure_floors(envs: Envs, n_games: int, *, seed: int) -> Floors:
     best = max(finals, key=lambda action: finals[action].mean)
     random = score(random_policy(envs.n_actions, np.random.default_rng(seed)), n_games)
     progress.close()
-    return Floors(random, finals[best], best, seed)
+    return Floors(random, finals[best], best, envs.n_envs, seed)
 
 
 def _read_cache(path: Path) -> dict[str, Any]:
@@ -134,11 +145,12 @@ def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:
     if entry is None:
         return None
     try:
-        floors, protocol = Floors.from_json(entry), entry["protocol"]
+        if entry["protocol"] != PROTOCOL:
+            return None
+        floors = Floors.from_json(entry)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is damaged at {env_id}; its floors are measured again") from None
-    enough = floors.n_games >= min(n_games, FULL_FLOOR_GAMES)
-    return floors if enough and protocol == PROTOCOL else None
+    return floors if floors.n_games >= min(n_games, FULL_FLOOR_GAMES) else None
 
 
 def floors_of(
@@ -146,13 +158,20 @@ def floors_of(
 ) -> tuple[Floors, list[str]]:
     """Return a game's floors: from the first cache that has them, else measured for the last.
 
+    Those over the games that students are scored over serve all; others, of another seed or number
+    of games at a time, serve their like alone.
+
     Returns:
         The floors, and a warning for each cache that was damaged or could not be written.
     """
     warnings = []
     for path in caches:
         try:
-            if (floors := cached_floors(path, env_id, n_games)) is not None:
+            floors = cached_floors(path, env_id, n_games)
+            if floors is not None and (floors.n_envs, floors.seed) in (
+                (EVAL_ENVS, EVAL_SEED),
+                (envs.n_envs, seed),
+            ):
                 return floors, warnings
         except ValueError as error:
             warnings.append(str(error))

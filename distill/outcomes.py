@@ -47,9 +47,9 @@ class Outcome(NamedTuple):
 
 
 def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
-    """Take shares of what is now on record for the teachers, where they ship.
+    """Take shares of what is now on record for the teachers, where they ship, over the same games.
 
-    The records of earlier runs were of other games than their students'.
+    The records of earlier runs were of other games than their students', or of more.
     """
     rung_of = {rung.zip_name: rung for rung in rungs}
     return [
@@ -59,6 +59,7 @@ def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[
 
 
 def _beside(outcome: Outcome, teacher: Rung) -> Outcome:
+    teacher = teacher.first(outcome.games)
     share = share_of(outcome.student_mean, teacher=teacher.mean, floor=teacher.floor)
     return outcome._replace(floor=teacher.floor, teacher_mean=teacher.mean, score_share=share)
 

@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from distill.evaluation import PROTOCOL, Score
+from distill.floors import Floors
+from distill.options import EVAL_ENVS, EVAL_SEED
+
 
 class Rung(NamedTuple):
     """A teacher of the ladder and its sampled score, beside the floors."""
@@ -11,17 +15,24 @@ class Rung(NamedTuple):
     zip_name: str
     env_id: str
     steps: int
-    mean: float
-    low: float
-    high: float
-    random: float
-    constant: float
+    sampled: Score
+    floors: Floors
     grade: str | None = None  # good, medium or bad, if the studies use it
+
+    def first(self, n_games: int) -> "Rung":
+        """Return the same over the first `n_games`, or all if there are fewer."""
+        fewer = self.sampled.first(n_games), self.floors.first(n_games)
+        return self._replace(sampled=fewer[0], floors=fewer[1])
+
+    @property
+    def mean(self) -> float:
+        """Mean sampled score."""
+        return self.sampled.mean
 
     @property
     def floor(self) -> float:
         """The higher of the two floors: what a teacher has to beat."""
-        return max(self.random, self.constant)
+        return self.floors.highest
 
 
 def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -30,19 +41,33 @@ def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of a folder's scored teachers: by name, fewest steps first."""
+    """Return the records of a folder's scored teachers: by name, fewest steps first.
+
+    One without steps was not trained here, but only scored, and is left out.
+    """
     records = teacher_records(folder)
-    scored = {name: record for name, record in records.items() if "evaluation" in record}
+    scored = {
+        name: record for name, record in records.items() if {"evaluation", "steps"} <= record.keys()
+    }
     return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
 
 
 def read_rungs(folder: Path) -> list[Rung]:
-    """Read the scores of all scored teachers in a folder, by steps."""
-    rungs = []
-    for name, record in scored_teachers(folder).items():
-        sampled, floors = (record["evaluation"][key] for key in ("sampled", "floors"))
-        means = [floors[name]["mean"] for name in ("random", "constant")]
-        who = f"{name}.zip", record["env_id"], record["steps"]
-        score = sampled["mean"], *sampled["ci95"]
-        rungs.append(Rung(*who, *score, *means, grade=record.get("grade")))
-    return rungs
+    """Read the scores of all scored teachers in a folder, by steps.
+
+    Raises:
+        ValueError: if one was scored over other games than students are.
+    """
+    return [_rung(folder, name, record) for name, record in scored_teachers(folder).items()]
+
+
+def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:
+    evaluation = record["evaluation"]
+    games = evaluation["protocol"], evaluation["n_envs"], evaluation["seed"]
+    if games != (PROTOCOL, EVAL_ENVS, EVAL_SEED):
+        again = f"python eval_teacher.py --write_score --teacher_chkpt {folder / name}.zip"
+        raise ValueError(
+            f"{folder / name}.json: scored over other games than students are: {again}"
+        )
+    scores = Score.from_json(evaluation["sampled"]), Floors.from_json(evaluation["floors"])
+    return Rung(f"{name}.zip", record["env_id"], record["steps"], *scores, record.get("grade"))

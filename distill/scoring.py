@@ -45,8 +45,8 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
     """Read a teacher's scores from the .json beside it.
 
     Returns:
-        Scores by mode; None if there are none, in this game, by this protocol and over `n_games`
-        or more of the games that students are scored over.
+        Scores by mode over the `n_games` that a student is scored over; None if there are none, in
+        this game, by this protocol and over as many or more of those games.
     """
     try:
         record = json.loads(path.read_text())
@@ -56,7 +56,9 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     known = games == (env_id, PROTOCOL, EVAL_ENVS, EVAL_SEED)
-    return scores if known and min(s.n_games for s in scores.values()) >= n_games else None
+    if not known or min(score.n_games for score in scores.values()) < n_games:
+        return None
+    return {mode: score.first(n_games) for mode, score in scores.items()}
 
 
 def table_row(name: str, score: Score) -> str:

@@ -66,7 +66,7 @@ def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
         scores = evaluate_modes(
             task.teacher, envs, n_games, seed=EVAL_SEED, device=task.device, title="teacher"
         )
-    return Reference(scores, floors)
+    return Reference(scores, floors.first(n_games))
 
 
 def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker) -> None:

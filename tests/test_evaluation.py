@@ -53,6 +53,21 @@ def test_first_games_of_each_environment_are_the_ones_that_count():
     assert [game.length_steps for game in games if game.env == 1] == [3, 6]
 
 
+def test_games_come_in_rounds_whoever_ends_first():
+    games = play(ScriptedEnvs([[20], [2], [7, 1]]), constant_policy(1), 7)
+    assert [game.env for game in games] == [0, 1, 2, 0, 1, 2, 0]
+    assert [game.length_steps for game in games] == [20, 2, 7, 20, 2, 1, 20]
+
+
+@pytest.mark.parametrize("n_games", [3, 4, 5, 7, 8])
+def test_the_first_games_of_many_are_those_of_an_evaluation_over_so_few(n_games):
+    def score(n):
+        envs = ScriptedEnvs([[20, 3], [2], [7, 1, 30]])
+        return evaluate(FixedNetwork([0.3, 0.7]), envs, n, mode="sampled", seed=0, device=CPU)
+
+    assert score(8).first(n_games) == score(n_games)
+
+
 def test_policy_sees_the_newest_observation():
     seen = []
 
@@ -138,7 +153,7 @@ def evaluate_scripted(mode, seed):
 
 
 def test_greedy_and_sampled_scores_are_those_of_their_policies():
-    assert evaluate_scripted("greedy", 0).scores == (30, 50, 30, 30, 40, 50)
+    assert evaluate_scripted("greedy", 0).scores == (30, 50, 30, 40, 30, 50)
     sampled_mean = evaluate_scripted("sampled", 0).mean
     assert sampled_mean == pytest.approx(0.7 * 230 / 6, rel=0.1)
 

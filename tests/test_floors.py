@@ -18,8 +18,8 @@ from distill.floors import (
 FREEWAY = "FreewayNoFrameskip-v0"
 
 
-def floors_at(random, constant, best_action=1):
-    return Floors(score_of(*random), score_of(*constant), best_action, seed=0)
+def floors_at(random, constant, best_action=1, n_envs=1, seed=0):
+    return Floors(score_of(*random), score_of(*constant), best_action, n_envs, seed)
 
 
 def test_floors_find_the_best_constant_action():
@@ -75,10 +75,27 @@ def test_cached_floors_need_as_many_games_as_asked_or_a_hundred(tmp_path, n_cach
     assert (cached_floors(cache, FREEWAY, n_asked) is not None) == used
 
 
+@pytest.mark.parametrize(
+    ("n_envs", "seed", "used"),
+    [(20, 10_000, True), (1, 7, True), (1, 8, False), (2, 7, False), (1, 10_000, False)],
+)
+def test_floors_serve_their_like_and_those_over_the_games_of_students_serve_all(
+    tmp_path, n_envs, seed, used
+):
+    cache, envs = tmp_path / "floors.json", ScriptedEnvs([[5]])
+    floors = floors_at([0.0] * 3, [9.0] * 3, n_envs=n_envs, seed=seed)
+    cache.write_text(json_text({FREEWAY: floors.to_json()}))
+    found, warnings = floors_of(FREEWAY, envs, 3, seed=7, caches=(cache,))
+    assert (found == floors, bool(envs.actions), warnings) == (used, not used, [])
+    assert cached_floors(cache, FREEWAY, 3) == found
+
+
 def test_floors_of_another_protocol_are_not_used(tmp_path):
     cache = tmp_path / "floors.json"
     entry = floors_at([0.0] * 100, [1.0] * 100).to_json() | {"protocol": "clipped rewards"}
     cache.write_text(json_text({FREEWAY: entry}))
+    assert cached_floors(cache, FREEWAY, 100) is None
+    cache.write_text(json_text({FREEWAY: {"protocol": "one whose floors had other keys"}}))
     assert cached_floors(cache, FREEWAY, 100) is None
 
 

@@ -10,9 +10,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from run_folders import make_run
+from scripted import score_of
 
 from distill import figures, markdown, tables
 from distill.curves import Point, collect, read_zoo
+from distill.evaluation import PROTOCOL
+from distill.floors import Floors
 from distill.rows import read_rows
 from distill.rungs import read_rungs
 
@@ -71,19 +74,37 @@ def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes(
     assert all(DISTILLED not in mine for mine in make_figures.levels_of(cells, ()).values())
 
 
+def scored_record(env_id, steps, scores, **games):
+    """A teacher's record, scored as students are; random play scores -2 and the constant 1.5."""
+    floors = Floors(score_of(-2.0), score_of(1.5), best_action=1, n_envs=20, seed=10_000)
+    evaluation = {"sampled": score_of(*scores).to_json(), "floors": floors.to_json()}
+    games = {"protocol": PROTOCOL, "n_envs": 20, "seed": 10_000} | games
+    return {"env_id": env_id, "steps": steps, "evaluation": evaluation | games}
+
+
+@pytest.mark.parametrize("games", [{"protocol": "another"}, {"n_envs": 4}, {"seed": 7}])
+def test_a_teacher_scored_over_other_games_than_students_is_named(tmp_path, games):
+    record = scored_record("G", 7, [1.0, 2.0], **games)
+    (tmp_path / "envG_n_iters7.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"envG_n_iters7\.json: .*--write_score.*n_iters7\.zip"):
+        read_rungs(tmp_path)
+
+
+def test_a_teacher_that_was_scored_but_not_trained_here_is_no_rung(tmp_path):
+    record = scored_record("G", 7, [1.0, 2.0])
+    (tmp_path / "envG_a.json").write_text(json.dumps(record))
+    del record["steps"]
+    (tmp_path / "envG_b.json").write_text(json.dumps(record))
+    assert [rung.zip_name for rung in read_rungs(tmp_path)] == ["envG_a.zip"]
+
+
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
     run_dir = make_run(tmp_path, "t", "teacher", {20_000: 1.0, 40_000: 3.0})
     collect([run_dir], tmp_path / "curves.csv")
     points = read_rows(tmp_path / "curves.csv", Point)
     env_id = points[0].env_id
     for steps, mean in ((50_000, 8.0), (20_000, 4.0)):
-        floors = {"random": {"mean": -2.0}, "constant": {"mean": 1.5}}
-        sampled = {"mean": mean, "ci95": [mean - 1, mean + 0.5]}
-        record = {
-            "env_id": env_id,
-            "steps": steps,
-            "evaluation": {"sampled": sampled, "floors": floors},
-        }
+        record = scored_record(env_id, steps, [mean - 1, mean + 1])
         (tmp_path / f"env{steps}.json").write_text(json.dumps(record))
     (tmp_path / "env1.json").write_text(json.dumps({"env_id": env_id, "steps": 1}))  # unscored
 
@@ -100,7 +121,8 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     (bars,) = axes.collections
     assert isinstance(bars, LineCollection)
     bars = np.asarray(bars.get_segments())
-    np.testing.assert_allclose(bars[:, :, 1], [[3.0, 4.5], [7.0, 8.5]], rtol=1e-9)
+    # Student's t of one degree of freedom is 12.706; the standard error of either is 1.
+    np.testing.assert_allclose(bars[:, :, 1], [[-8.706, 16.706], [-4.706, 20.706]], atol=1e-3)
 
 
 def test_every_teacher_of_the_ladder_has_a_color_of_its_own():

@@ -3,8 +3,10 @@
 import json
 
 from run_folders import make_run
+from scripted import score_of
 
 from distill import outcomes, rows
+from distill.floors import Floors
 from distill.rungs import Rung
 from distill.tracking import Tracker
 
@@ -63,11 +65,15 @@ def test_shares_are_of_what_is_now_on_record_for_the_teacher_if_it_ships():
             command="", settings="{}",
         )  # fmt: skip
 
-    def rung(teacher: str, mean: float) -> Rung:
-        return Rung(teacher, "G", 1, mean, mean - 1, mean + 1, random=0.0, constant=11.0)
+    def rung(teacher: str, mean: float, later: float) -> Rung:
+        """A teacher whose second fifty games score otherwise, and so do the floor's."""
+        floor = score_of(*[11.0] * 50, *[9.0] * 50)
+        floors = Floors(score_of(*[0.0] * 100), floor, best_action=1, n_envs=20, seed=10_000)
+        return Rung(teacher, "G", 1, score_of(*[mean] * 50, *[later] * 50), floors)
 
     rows_in = [outcome("a.zip", 50), outcome("gone.zip", 100), outcome("b.zip", 50)]
-    found = outcomes.beside_teachers(rows_in, [rung("a.zip", 12.0), rung("b.zip", 9.0)])
-    assert [o.score_share for o in found] == [2.0, 0.75, None]
-    assert [o.teacher_mean for o in found] == [12.0, 14.0, 9.0]
-    assert [o.floor for o in found] == [11.0, 10.0, 11.0]
+    rungs = [rung("a.zip", 12.0, 16.0), rung("b.zip", 9.0, 9.0)]
+    found = outcomes.beside_teachers([*rows_in, outcome("a.zip", 100)], rungs)
+    assert [o.score_share for o in found] == [2.0, 0.75, None, 0.75]
+    assert [o.teacher_mean for o in found] == [12.0, 14.0, 9.0, 14.0]
+    assert [o.floor for o in found] == [11.0, 10.0, 11.0, 10.0]

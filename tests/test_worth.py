@@ -12,7 +12,7 @@ FREEWAY = "FreewayNoFrameskip-v0"
 
 
 def floors_at(random, constant):
-    return Floors(score_of(*random), score_of(*constant), best_action=1, seed=0)
+    return Floors(score_of(*random), score_of(*constant), best_action=1, n_envs=1, seed=0)
 
 
 def spread(mean, n=100):
