@@ -65,6 +65,8 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         try:
             state = _load(path)
         except Exception as error:  # there is no end to what its readers raise at a damaged file
+            if is_out_of_memory(error):
+                raise
             reason = str(error).split("\n")[0]
             warnings.append(f"{path} is damaged ({reason}); trying the checkpoint before it")
             continue

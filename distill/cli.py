@@ -6,6 +6,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
 
+from typing_extensions import override
+
 from distill.parsing import flag
 from distill.settings import Settings, SettingsT, flag_of, from_mapping, given, info_of, read_yaml
 
@@ -25,7 +27,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if k not in ("run_dir", "resume")}
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that names what is wrong in one line."""
+
+    @override
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
@@ -66,7 +71,7 @@ def parse_command(
     Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
     """
     raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
-    parser = _Parser(description=description, allow_abbrev=False, formatter_class=raw)
+    parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
     for f in fields(cls):
         _add_flag(parser, f)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
@@ -106,7 +111,8 @@ def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> 
 
     Args:
         asked: a command line.
-        switches: the names of settings, by that of the one which they need.
+        switches: the names of settings, by what they need as it is typed: the name of another, or
+            one with its values that will do, `name this|that`.
 
     Raises:
         ValueError: naming them and what they need.
@@ -114,6 +120,9 @@ def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> 
     cfg = asked.settings
     changed = given(cfg).keys() & asked.names
     for switch, names in switches.items():
+        name, _, values = switch.partition(" ")
+        found = getattr(cfg, name)
+        is_on = str(found) in values.split("|") if values else bool(found)
         unheard = flags(cfg, changed & set(names))
-        if unheard and not getattr(cfg, switch):
+        if unheard and not is_on:
             raise ValueError(f"{', '.join(unheard)} without --{switch} would change nothing")

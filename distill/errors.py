@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-NO_MEMORY = "can't allocate memory"  # how torch says so
+NO_MEMORY = ("can't allocate memory", "CUDA out of memory")  # how torch says so
 
 
 class DivergedError(Exception):
@@ -15,7 +15,7 @@ class DivergedError(Exception):
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell Python's and torch's lack of memory from other errors."""
-    from_torch = isinstance(error, RuntimeError) and NO_MEMORY in str(error)
+    from_torch = isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
     return from_torch or isinstance(error, MemoryError)
 
 

@@ -1,5 +1,6 @@
 """What is reported of a finished distillation: one record, and a table for people."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -115,6 +116,21 @@ def describe(record: dict[str, Any]) -> str:
         "curves": f"tensorboard --logdir {record['run_dir']}",
     }
     return "\n".join([title, table, *(f"{name:<16}{text}" for name, text in lines.items())])
+
+
+def describe_finished(run_dir: Path, record: dict[str, Any]) -> str:
+    """Lay out the record that a run's folder holds.
+
+    Raises:
+        ValueError: if something is not there, as in those of earlier versions.
+    """
+    try:
+        return describe(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"--resume {run_dir} is finished, and its result.json damaged or another version's:"
+            f" {error!r}"
+        ) from None
 
 
 def describe_understanding(record: dict[str, Any]) -> dict[str, str]:

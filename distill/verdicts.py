@@ -162,8 +162,10 @@ def _better(arm: ScoresBySeed, plain: ScoresBySeed) -> str:
     if not shared:
         return ""
     mine, theirs = (_arrays({game: x[game] for game in shared}) for x in (arm, plain))
-    rng = np.random.default_rng(0)
-    return percent(statistics.probability_of_improvement(mine, theirs, rng))
+    found = statistics.probability_of_improvement(mine, theirs, np.random.default_rng(0))
+    # Where all pairs of a game go one way, so do all that a bootstrap draws: that is no certainty.
+    is_certain = found.low == found.high
+    return percent(found._replace(low=-np.inf, high=np.inf) if is_certain else found)
 
 
 def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> Comparison | None:

@@ -19,7 +19,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from distill import figures, study_figures
+from distill import cli, figures, study_figures
 from distill.axes import DEFAULTS, GAMES
 from distill.comparison import MARGIN
 from distill.curves import Point, collect, read_zoo
@@ -146,7 +146,7 @@ def write_pages(grids: dict[str, list[Cell]]) -> None:
 def main() -> None:
     """Collect what was asked for, then draw and write."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False, formatter_class=raw)
+    parser = cli.Parser(description=__doc__, allow_abbrev=False, formatter_class=raw)
     parser.add_argument(
         "--collect", nargs="*", type=Path, default=[], metavar="RUN", help="run folders to add"
     )

@@ -26,7 +26,7 @@ from distill.floors import CACHES, first_score_note, floors_of
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.report import describe, report
+from distill.report import describe, describe_finished, report
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.settings import replace
@@ -96,7 +96,7 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
         train_student(run, envs, task.teacher, tracker, hooks)
     progress.close()
     save()
-    if run.n_steps_done < cfg.total_steps:
+    if interruption.requested:  # be it during the last steps: the final score takes minutes
         raise KeyboardInterrupt(f"stopped at step {run.n_steps_done:,}")
 
 
@@ -138,25 +138,33 @@ def run_to_end(
     return record
 
 
-def main() -> None:
-    """Distill, from the start or from a checkpoint; score; print."""
-    task, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
-    prepare_process(task.cfg.n_threads)
-    record = read_result(run_dir)
+def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str, Any]:
+    """Run to the end, from the start or from a checkpoint; say how to go on where it is stopped."""
     try:
-        if record is None:
-            run = make_run(task)
-            if state is None:  # from here on the run can be resumed, whenever it dies
-                save_run(run_dir, run.state())
-            else:
-                with restoring(run_dir):
-                    run.load_state(state)
-            record = run_to_end(task, run, run_dir, state)
+        run = make_run(task)
+        if state is None:  # from here on the run can be resumed, whenever it dies
+            save_run(run_dir, run.state())
+        else:
+            with restoring(run_dir):
+                run.load_state(state)
+        return run_to_end(task, run, run_dir, state)
     except KeyboardInterrupt as stop:
         resume = f"python scripts/run_distillation.py --resume {run_dir}"
         sys.stderr.write(f"\n{str(stop) or 'stopped'}; continue with: {resume}\n")
         raise
-    print(f"\n{describe(record)}\n{json.dumps(record)}")
+
+
+def main() -> None:
+    """Distill, unless it is done already; score; print."""
+    task, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
+    prepare_process(task.cfg.n_threads)
+    record = read_result(run_dir)
+    if record is None:
+        record = distill(task, run_dir, state)
+        table = describe(record)
+    else:
+        table = describe_finished(run_dir, record)
+    print(f"\n{table}\n{json.dumps(record)}")
 
 
 if __name__ == "__main__":

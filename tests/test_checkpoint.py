@@ -135,6 +135,15 @@ def test_where_both_are_damaged_the_error_names_the_folder(run_dir):
         load_run(run_dir)
 
 
+def test_a_lack_of_memory_does_not_pass_for_damage(run_dir, monkeypatch):
+    def fail(path):
+        raise MemoryError(path)
+
+    monkeypatch.setattr(module, "_load", fail)
+    with pytest.raises(MemoryError):
+        load_run(run_dir)
+
+
 def test_a_folder_without_checkpoints_is_an_error_that_names_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"--resume {tmp_path} has no whole checkpoint"):
         load_run(tmp_path)

@@ -315,3 +315,16 @@ def test_a_setting_that_needs_another_is_refused_without_it():
     refuse("--color", "blue", "--use_fire")
     refuse("--color", "red")  # as it is anyway
     refuse("--seed", "1")
+
+
+def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
+    switches = {"color green|blue": ("gamma",)}
+
+    def refuse(*argv: str) -> None:
+        refuse_unheard(parse_command(Config, "What it does.", argv), switches)
+
+    with pytest.raises(
+        ValueError, match=r"--gamma without --color green\|blue would change nothing"
+    ):
+        refuse("--gamma", "0.5")
+    refuse("--gamma", "0.5", "--color", "blue")

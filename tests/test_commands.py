@@ -434,6 +434,18 @@ def test_resuming_a_finished_run_shows_its_result_and_changes_nothing(folder, re
     assert {path: path.read_bytes() for path in (folder / "resumed").iterdir()} == before
 
 
+def test_a_finished_run_of_another_version_is_named(folder, resumed, run):
+    run_dir = folder / "older"
+    shutil.copytree(folder / "resumed", run_dir)
+    record = json.loads((run_dir / "result.json").read_text())
+    del record["fresh_kl"]
+    (run_dir / "result.json").write_text(json.dumps(record))
+    done = run("--resume", "older")
+    assert (done.status, done.out) == (2, "")
+    assert "--resume older is finished, and its result.json damaged or another" in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_a_run_that_died_while_its_student_was_scored_is_scored_only(folder, resumed, run):
     run_dir = folder / "unscored"
     shutil.copytree(folder / "resumed", run_dir)

@@ -74,6 +74,23 @@ def run(folder: Path, *argv: object) -> Done:
         (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
         (["--ring_size", "511"], ["--ring_size", "at least n_envs max(2 n_steps, 5) = 512", "511"]),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
+        (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),
+        (
+            ["--use_curiosity", "--curiosity", "aux", "--c_int", "1"],
+            ["--c_int without --curiosity bonus|both would change nothing"],
+        ),
+        (
+            ["--use_curiosity", "--curiosity", "bonus", "--icm_gradient", "both"],
+            ["--icm_gradient without --curiosity aux|both would change nothing"],
+        ),
+        (
+            ["--use_curiosity", "--w_rnd", "2"],
+            ["--w_rnd without --curiosity_source rnd would change nothing"],
+        ),
+        (
+            ["--loss", "nll", "--temperature", "2"],
+            ["--temperature without --loss kl|reverse_kl|js would change nothing"],
+        ),
         (["--temp", "2"], ["--temp"]),
         (["--temprature", "2"], ["--temprature"]),
         (["--config", "unknown.yaml"], ["unknown.yaml", "temprature"]),

@@ -59,7 +59,10 @@ def test_memory_that_is_not_there_is_one_line(capsys, monkeypatch):
     def torch_asks() -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
-    for ask in (numpy_asks, torch_asks):
+    def cuda_asks() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    for ask in (numpy_asks, torch_asks, cuda_asks):
         with pytest.raises(SystemExit) as exit_:
             run_command(ask)
         assert exit_.value.code == 1

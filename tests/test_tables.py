@@ -137,15 +137,19 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
             [outcome(run, SHARES[run.labels["seed"]]) for run in runs],
         ),
         tables.Cell({"game": "Pong", "student": "net1"}, 3, []),
+        tables.Cell({"game": "Pong", "student": "net2"}, 3, [outcome(runs[0], 0.5)]),
     ]
     figure = draw_shares(cells, lambda _: 250.0, x_label="x", name_axis="student")
     (axes,) = figure.axes
-    np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), [[250.0, 0.95]], rtol=1e-9)
+    drawn = [[250.0, 0.95], [250.0, 0.5]]
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), drawn, rtol=1e-9)
+    (hollow,) = [line for line in axes.lines if line.get_color() == "white"]
+    np.testing.assert_allclose(np.asarray(hollow.get_xydata()), drawn[1:], rtol=1e-9)
     (bars,) = axes.collections
     assert isinstance(bars, LineCollection)
     low, high = np.asarray(bars.get_segments())[0]
     assert (low[1], high[1]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
-    assert [text.get_text() for text in axes.texts] == ["net3"]
+    assert [text.get_text() for text in axes.texts] == ["net3", "net2"]
 
 
 def test_settings_that_decide_a_result_name_no_place():
