@@ -90,7 +90,7 @@ def main() -> None:
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir)
+    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir, cfg.env)
     player = load_player(path, device=device, dtype=dtype)
     network, env_id = player.network, find_game(cfg, player)
     record_path = path.with_suffix(".json")

@@ -159,6 +159,11 @@ class DistillConfig:
         if self.ring_size < smallest:
             least = f"n_envs max(2 n_steps, 5) = {smallest}"
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
+        if self.learning_starts >= self.total_steps:
+            raise ValueError(
+                f"--learning_starts must be below --total_steps, {self.total_steps:,}, got"
+                f" {self.learning_starts:,}: nothing would be learned"
+            )
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
         if self.use_curiosity and not (self.use_icm or self.use_bonus):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.device import DEVICES, PRECISIONS
-from distill.parsing import Parse, flag, one_of, positive_int, seed
+from distill.parsing import Parse, flag, one_of, seed, threads
 from distill.schedules import LinearSchedule
 from distill.settings import option
 from distill.types import WIDTHS
@@ -52,9 +52,7 @@ def precision_option() -> Any:
 
 def threads_option() -> Any:
     """Declare how many threads there are."""
-    return option(
-        None, "threads for torch and for the emulator (default: one a core)", positive_int
-    )
+    return option(None, "threads for torch and for the emulator (default: one a core)", threads)
 
 
 def optimizer_option() -> Any:

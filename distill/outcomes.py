@@ -116,9 +116,14 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> None:
-    """Add the outcomes of runs to a CSV file, a row each; a run that is in it is replaced."""
+def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> int:
+    """Add the outcomes of runs to a CSV file, a row each; a run that is in it is replaced.
+
+    Returns:
+        How many of them were finished distillations; the others have no row.
+    """
     rows = {row.run: row for row in read_rows(path, Outcome)}
     found = [row for run_dir in run_dirs if (row := read_outcome(run_dir)) is not None]
     rows |= {row.run: row for row in found}
     write_rows(path, Outcome._fields, list(rows.values()))
+    return len(found)

@@ -25,6 +25,7 @@ def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], 
 
 positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
 nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
+threads = number(int, "a whole number from 1 to 1024", lambda x: 1 <= x <= 1024)
 seed = number(int, "a whole number from 0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
 positive = number(float, "a number above 0", lambda x: x > 0)
 nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)

@@ -19,15 +19,27 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...
 
 
 def read_rows(path: Path, kind: Callable[..., RowT]) -> list[RowT]:
-    """Read what `write_rows` wrote as records of this kind; nothing if there is no such file."""
+    """Read what `write_rows` wrote as records of this kind; nothing if there is no such file.
+
+    Raises:
+        ValueError: if the file is damaged, naming it and the line.
+    """
     if not path.is_file():
         return []
     parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
+    rows: list[RowT] = []
     with path.open(newline="") as file:
-        return [
-            kind(**{name: parsers[name](text) for name, text in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        reader = csv.DictReader(file)
+        header = set(reader.fieldnames or ())
+        if not header or not header <= parsers.keys():
+            raise ValueError(f"{path} is damaged: its first line must be of {', '.join(parsers)}")
+        for row in reader:
+            try:
+                rows.append(kind(**{name: parsers[name](text) for name, text in row.items()}))
+            except (KeyError, TypeError, ValueError) as error:
+                line = reader.line_num
+                raise ValueError(f"{path} is damaged at line {line}: {error!r}") from None
+    return rows
 
 
 def _parser(hint: Any) -> Callable[[str], Any]:

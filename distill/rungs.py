@@ -36,8 +36,22 @@ class Rung(NamedTuple):
 
 
 def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the records of all teachers in a folder, by name and in its order."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("env*.json"))}
+    """Read the records of all teachers in a folder, by name and in its order.
+
+    Raises:
+        ValueError: if one is damaged, naming it.
+    """
+    return {path.stem: _read(path) for path in sorted(folder.glob("env*.json"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged: it is not a JSON object")
+    return record
 
 
 def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:

@@ -128,7 +128,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is not a file")
     try:
         values = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise ValueError(f"{path} is not valid YAML") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold settings as `name: value` lines")

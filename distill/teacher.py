@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,12 @@ def check_fits(teacher: NetworkTeacher, env_id: str, n_actions: int) -> None:
         )
 
 
-def latest_teacher(folder: Path) -> Path:
+def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
     """Return the zip with the latest date in its name, of those the one with the most steps.
+
+    Args:
+        folder: where the teachers are.
+        env_id: the game whose teachers are preferred, if any is of it.
 
     Raises:
         FileNotFoundError: if there is none, with the command that makes one.
@@ -124,7 +129,11 @@ def latest_teacher(folder: Path) -> Path:
     found = _teachers_in(folder)
     if not found:
         raise FileNotFoundError(f"no teacher in {folder}: make one with `{COMMAND}`")
-    return max(found, key=_age)
+    return max(_of_game(found, env_id or "") or found, key=_age)
+
+
+def _of_game(teachers: Sequence[Path], env_id: str) -> list[Path]:
+    return [path for path in teachers if _named(path)["env"] == env_id.replace("/", "-")]
 
 
 def best_teacher(folder: Path, env_id: str) -> Path:
@@ -133,8 +142,7 @@ def best_teacher(folder: Path, env_id: str) -> Path:
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
     """
-    wanted = env_id.replace("/", "-")
-    found = [path for path in _teachers_in(folder) if _named(path)["env"] == wanted]
+    found = _of_game(_teachers_in(folder), env_id)
     if not found:
         command = f"{COMMAND} --env {env_id}"
         raise FileNotFoundError(f"no teacher of {env_id} in {folder}: make one with `{command}`")

@@ -73,7 +73,8 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         yield "curves", figures.draw_curves(points)
     if networks := {name for point in points if (name := small_network_of(point.kind))}:
         yield "small", figures.draw_small(points, levels_of(grids["students"], networks))
-    yield "ladder", figures.draw_ladder(points, read_rungs(TEACHERS), read_zoo(ZOO))
+    if rungs := read_rungs(TEACHERS):
+        yield "ladder", figures.draw_ladder(points, rungs, read_zoo(ZOO))
     whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
     shares = {
         "students": (whole, "student", "parameters of the student", parameters_of),
@@ -152,10 +153,17 @@ def main() -> None:
     )
     parser.add_argument("--curves", action="store_true", help="collect the runs' curves, too")
     asked = parser.parse_args()
+    if asked.curves and not asked.collect:
+        parser.error("--curves needs --collect")
     for run_dir in asked.collect:
         read_run(run_dir, flag="--collect")  # refuses what is none, before anything is written
+    for path in (OUTCOMES, CURVES, PROBES, ZOO):  # or its tables would be written empty
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing")
     if asked.collect:
-        collect_outcomes(asked.collect, OUTCOMES)
+        n = collect_outcomes(asked.collect, OUTCOMES)
+        others = len(asked.collect) - n
+        print(f"{n} results collected; {others} runs are unfinished or no distillation")
     if asked.curves:
         collect(asked.collect, CURVES)
     mpl.use("agg")

@@ -10,6 +10,7 @@ import yaml
 
 from distill import cli
 from distill.cli import parse_command, parse_settings, refuse_unheard
+from distill.config import DistillConfig
 from distill.parsing import (
     flag,
     fraction,
@@ -302,6 +303,19 @@ def test_a_settings_file_that_is_not_there_or_not_text_is_refused(capsys, tmp_pa
 
 
 # --- settings that nothing listens to ---
+
+
+@pytest.mark.parametrize("name", ["env", "teacher_chkpt", "run_dir", "config"])
+def test_an_empty_name_is_refused(capsys, name):
+    with pytest.raises(SystemExit):
+        parse_command(DistillConfig, "What it does.", [f"--{name}", ""])
+    assert f"error: --{name} must not be empty\n" in capsys.readouterr().err
+
+
+def test_yaml_that_is_nested_without_end_is_no_yaml(capsys, tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 20_000)
+    assert f"--config {path} is not valid YAML" in refusal(capsys, "--config", str(path))
 
 
 def test_a_setting_that_needs_another_is_refused_without_it():

@@ -5,6 +5,8 @@ from run_folders import make_run
 
 from distill import curves, rows
 
+HEADER = ",".join(curves.Point._fields) + "\n"
+
 
 @pytest.mark.parametrize("kind", ["teacher", "plain", "curious"])
 def test_collected_curves_are_those_of_the_run(tmp_path, kind):
@@ -14,6 +16,23 @@ def test_collected_curves_are_those_of_the_run(tmp_path, kind):
     points = rows.read_rows(tmp_path / "curves.csv", curves.Point)
     assert {(p.run, p.kind, p.seed) for p in points} == {("a", kind, 7)}
     assert {p.step: p.value for p in points} == scores
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "its first line must be of run, "),
+        ("run,pace\n", "its first line must be of run, "),
+        (f"{HEADER}a,plain,G,7,c,m,x,1,t,2.0\na,plain,G,", "at line 3"),
+        (f"{HEADER}a,plain,G,7,c,m,x,1,t,high\n", "at line 2"),
+        ("run,env_id\na,G\n", "at line 2"),
+    ],
+)
+def test_a_damaged_file_of_rows_is_named_with_its_line(tmp_path, text, named):
+    path = tmp_path / "curves.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} is damaged.*{named}"):
+        rows.read_rows(path, curves.Point)
 
 
 def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):

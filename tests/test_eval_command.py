@@ -121,7 +121,7 @@ def test_student_is_scored_on_its_own_game_and_stack(tmp_path, finished, monkeyp
     folder, _ = finished
     path = tmp_path / "student.safetensors"
     save_student(path, Student(WIDTHS["0.1pct"], 6, n_stack=1), {"env_id": PONG})
-    args = "--teacher_chkpt", path, "--n_eval_episodes", 1, "--n_envs", 3
+    args = "--teacher_chkpt", path, "--n_eval_episodes", 1, "--n_envs", 3, "--seed", 3
     assert run_here(folder, monkeypatch, *args) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["env_id"], result["greedy"]["n_games"]) == (PONG, 1)
@@ -166,6 +166,16 @@ def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):
     flags = ("--write_score", "--env", PONG, "--n_eval_episodes", "1")
     message = refusal(tmp_path, monkeypatch, capsys, *flags)
     assert "--write_score needs --n_eval_episodes of at least 2, got 1" in message
+
+
+def test_the_latest_teacher_is_the_asked_games_if_there_is_one(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    later = f"env{PONG.replace('Pong', 'Freeway')}_20270102-030405_n_iters10000.zip"
+    make_teacher(tmp_path / "teachers" / later, 3)
+    flags = ("--n_eval_episodes", 1, "--n_envs", 1)
+    assert run_here(tmp_path, monkeypatch, *flags, "--env", PONG) == 0
+    assert capsys.readouterr().out.startswith(f"teachers/{NAME} on {PONG}")
+    assert later in refusal(tmp_path, monkeypatch, capsys, *flags, "--env", "ALE/Breakout-v5")
 
 
 def test_unknown_game_names_the_closest(tmp_path, monkeypatch, capsys):

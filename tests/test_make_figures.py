@@ -191,6 +191,27 @@ def test_curves_of_teachers_are_named_after_their_settings():
     )
 
 
+def test_curves_of_no_run_are_refused(monkeypatch, capsys):
+    assert run_main(monkeypatch, make_figures, "--curves") == 2
+    assert "make_figures.py: error: --curves needs --collect\n" in capsys.readouterr().err
+
+
+def test_a_missing_file_of_results_is_named_before_anything_is_written(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(make_figures, "PROBES", tmp_path / "uncertainty.csv")
+    monkeypatch.setattr(make_figures, "write_text", None)  # to be called would be an error
+    assert run_main(monkeypatch, make_figures) == 2
+    assert f"{tmp_path / 'uncertainty.csv'} is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_record_of_a_teacher_is_named(tmp_path, text):
+    (tmp_path / "envG.json").write_text(text)
+    with pytest.raises(ValueError, match=r"envG\.json is damaged"):
+        read_rungs(tmp_path)
+
+
 @pytest.mark.parametrize("flags", [[], ["--curves"]])
 def test_a_folder_that_is_no_run_is_named_and_nothing_written(monkeypatch, tmp_path, capsys, flags):
     monkeypatch.setattr(make_figures, "collect_outcomes", None)  # to be called would be an error

@@ -569,6 +569,14 @@ def test_curiosity_that_would_change_nothing_is_refused(settings, named):
         DistillConfig(use_curiosity=True, **settings)
 
 
+def test_a_run_that_would_end_before_its_first_update_is_refused():
+    with pytest.raises(
+        ValueError, match=r"--learning_starts must be below --total_steps, 500, got"
+    ):
+        DistillConfig(total_steps=500, learning_starts=500)
+    assert DistillConfig(total_steps=501, learning_starts=500).total_steps == 501
+
+
 def test_a_bonus_without_discount_has_no_scale():
     with pytest.raises(ValueError, match="--gamma must be below 1 with a bonus, got 1"):
         DistillConfig(use_curiosity=True, gamma=1.0)

@@ -28,7 +28,7 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
         for step, seen in ((20, 40.0), (30, 70.0), (40, 5.0)):  # counted anew by the end
             tracker.log({"explore/coverage": seen, "time/fps": 1.0}, step)
     path = tmp_path / "results.csv"
-    outcomes.collect_outcomes([*runs, unfinished], path)
+    assert outcomes.collect_outcomes([*runs, unfinished], path) == 2
     outcomes.collect_outcomes(runs[:1], path)
     found = rows.read_rows(path, outcomes.Outcome)
     assert [row.run for row in found] == ["a", "b"]

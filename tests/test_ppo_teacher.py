@@ -28,6 +28,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import ppo_teacher
 from distill import cli, ladder, ppo
 from distill.checkpoint import NAMES, load_run, save_run
+from distill.files import lock_folder
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
@@ -302,6 +303,10 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     with monkeypatch.context() as no_device:
         no_device.setattr(ppo_teacher, "build", fails)
         assert "no device" in refusal(monkeypatch, capsys, "4000", "--resume", str(run_dir))
+    held = lock_folder(run_dir)  # another process trains there
+    line = refusal(monkeypatch, capsys, "4000", "--resume", str(run_dir))
+    assert "is being written by another process" in line
+    os.close(held)
     assert (run_dir / "config.yaml").read_text() == config
     assert run_main(monkeypatch, ppo_teacher, "4000", "--resume", str(run_dir)) == 0
     assert "for 4,000 steps" in capsys.readouterr().out
