@@ -40,18 +40,6 @@ FOLDERS = ("run_dir", "resume", "teachers_dir")
 PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")
 
-# Settings that nothing listens to without another, or but at some of its values.
-OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
-SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "use_curiosity": ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
-    "curiosity aux|both": ("icm_gradient",),
-    "curiosity bonus|both": ("c_int",),
-    "curiosity_source icm": OF_ICM,
-    "curiosity_source rnd": ("w_rnd",),
-    "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
-    "use_uncertainty": ("uncertainty_target",),
-}
-
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of plain settings what decides the result; of a teacher, its name."""
@@ -159,19 +147,8 @@ class DistillConfig:
         if self.ring_size < smallest:
             least = f"n_envs max(2 n_steps, 5) = {smallest}"
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
-        if self.learning_starts >= self.total_steps:
-            raise ValueError(
-                f"--learning_starts must be below --total_steps, {self.total_steps:,}, got"
-                f" {self.learning_starts:,}: nothing would be learned"
-            )
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
-        if self.use_curiosity and not (self.use_icm or self.use_bonus):
-            off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(self, name).is_zero]
-            raise ValueError(
-                f"--use_curiosity changes nothing with --curiosity {self.curiosity} and"
-                f" {', '.join(f'--{name} 0' for name in off)}"
-            )
         if self.doubts == {"bonus"} and not self.use_bonus:
             raise ValueError(
                 "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both"

@@ -72,7 +72,11 @@ def train_student(
 
 
 def fit_to_first_states(run: Distillation) -> None:
-    """Standardize the student's fresh layers, once, right before its first update."""
+    """Standardize the student's fresh layers, once, right before its first update.
+
+    The rollout before it was played by the layers as they were: the log-probabilities of its
+    actions, to which PPO's ratio is taken, and its KLs are theirs, for this one round of updates.
+    """
     if run.updates_due() and run.ring.n_candidates and not run.is_fitted:
         standardize(run.student.encoder, run.ring.spread(N_STATES))
         run.is_fitted = True

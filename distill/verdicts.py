@@ -25,6 +25,7 @@ AXES = ("teacher", "budget", "arm")  # a row for each combination
 COLUMNS = (
     *("runs", "training, s", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
+    "equal time: plain's budget",
 )
 ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
 
@@ -132,7 +133,8 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     differences = _differences(cells, teacher, budget, arm)
     texts = [text for each in differences.values() for text in _texts(each)]
-    return [*found, _better(mine, plain), *texts]
+    longer = AS_LONG[budget, arm] if differences["time"] is not None else ""
+    return [*found, _better(mine, plain), *texts, longer]
 
 
 def _seconds(cells: Sequence[Cell], **labels: str) -> str:

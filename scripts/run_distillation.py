@@ -15,7 +15,7 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
 from distill.checkpoint import reopen, restoring, save_run
-from distill.config import SWITCHES, DistillConfig
+from distill.config import DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs
 from distill.errors import run_command
@@ -23,6 +23,7 @@ from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
 from distill.files import write_text
 from distill.floors import CACHES, first_score_note, floors_of
+from distill.idle import SWITCHES, refuse_idle
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
@@ -46,6 +47,7 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
     cfg = asked.settings
     if cfg.resume is None:
         cli.refuse_unheard(asked, SWITCHES)
+        refuse_idle(cfg)
         task = prepare(cfg)
         make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of another game
         run_dir = cfg.run_dir or default_run_dir(task)

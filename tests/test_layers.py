@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ types muon preference settings options config teacher_config tool_config schedules"
-    " losses cli device files provenance progress statistics parsing errors markdown tags"
+    "__init__ types muon preference settings options config idle teacher_config tool_config"
+    " schedules losses cli device files provenance progress statistics parsing errors markdown tags"
     " sb3_archive",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation fidelity floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows"

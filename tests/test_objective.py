@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from distill.config import DistillConfig
 from distill.icm import ICM
+from distill.idle import refuse_idle
 from distill.networks import Student, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
@@ -566,15 +567,15 @@ def test_a_run_that_would_learn_nothing_is_refused():
 )
 def test_curiosity_that_would_change_nothing_is_refused(settings, named):
     with pytest.raises(ValueError, match=f"--use_curiosity changes nothing with .*{named}"):
-        DistillConfig(use_curiosity=True, **settings)
+        refuse_idle(DistillConfig(use_curiosity=True, **settings))
 
 
 def test_a_run_that_would_end_before_its_first_update_is_refused():
     with pytest.raises(
         ValueError, match=r"--learning_starts must be below --total_steps, 500, got"
     ):
-        DistillConfig(total_steps=500, learning_starts=500)
-    assert DistillConfig(total_steps=501, learning_starts=500).total_steps == 501
+        refuse_idle(DistillConfig(total_steps=500, learning_starts=500))
+    refuse_idle(DistillConfig(total_steps=501, learning_starts=500))
 
 
 def test_a_bonus_without_discount_has_no_scale():
@@ -618,11 +619,15 @@ def test_an_auxiliary_icm_brings_no_policy_terms():
         ({"use_curiosity": True}, True, True, True),
         ({"use_curiosity": True, "c_int": OFF}, True, False, False),
         ({"use_curiosity": True, "w_icm": OFF}, True, True, True),
+        ({"use_curiosity": True, "w_icm": OFF, "c_int": OFF}, False, False, False),
         ({"use_curiosity": True, "curiosity": "aux"}, True, False, False),
         ({"use_curiosity": True, "curiosity": "aux", "c_ext": ON}, True, False, True),
+        ({"use_curiosity": True, "curiosity": "aux", "w_icm": OFF}, False, False, False),
         ({"use_curiosity": True, "curiosity": "bonus"}, True, True, True),
         ({"use_curiosity": True, "curiosity_source": "rnd"}, False, True, True),
         ({"use_curiosity": True, "curiosity_source": "rnd", "w_icm": OFF}, False, True, True),
+        ({"use_curiosity": True, "curiosity_source": "rnd", "w_rnd": OFF}, False, False, False),
+        ({"use_curiosity": True, "curiosity_source": "rnd", "c_int": OFF}, False, False, False),
         ({"use_curiosity": True, "w_rnd": OFF}, True, True, True),
         ({"curiosity_source": "rnd"}, False, False, False),
     ],

@@ -65,8 +65,8 @@ def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_
     quarter = [line for line in table.splitlines() if line.startswith("| good | quarter |")]
     aux, both = (next(x for x in quarter if f"| {arm} |" in x) for arm in ("aux", "both"))
     equal_steps = "10.0 % (10.0 to 10.0) | helps"
-    assert aux.endswith(f"| {equal_steps} | -10.0 % (-10.0 to -10.0) | hurts |")
-    assert both.endswith(f"| {equal_steps} | -20.0 % (-20.0 to -20.0) | hurts |")
+    assert aux.endswith(f"| {equal_steps} | -10.0 % (-10.0 to -10.0) | hurts | 1.6 quarters |")
+    assert both.endswith(f"| {equal_steps} | -20.0 % (-20.0 to -20.0) | hurts | 1.8 quarters |")
 
 
 def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
@@ -104,7 +104,7 @@ def test_the_sentence_waits_for_its_first_pair():
 
 def test_the_plain_arm_is_compared_with_nothing(rows):
     runs, _, iqm, *rest = rows["good", "quarter", "plain"]
-    assert (runs, rest) == ("5 Freeway, 5 Pong", [""] * 5)
+    assert (runs, rest) == ("5 Freeway, 5 Pong", [""] * 6)
     assert iqm.startswith("80.0 % (")
 
 

@@ -1,0 +1,36 @@
+"""Settings that would change nothing, which a new run refuses."""
+
+from collections.abc import Mapping
+
+from distill.config import DistillConfig
+
+# Settings that nothing listens to without another, or but at some of its values.
+OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
+SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "use_curiosity": ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
+    "curiosity aux|both": ("icm_gradient",),
+    "curiosity bonus|both": ("c_int",),
+    "curiosity_source icm": OF_ICM,
+    "curiosity_source rnd": ("w_rnd",),
+    "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
+    "use_uncertainty": ("uncertainty_target",),
+}
+
+
+def refuse_idle(cfg: DistillConfig) -> None:
+    """Refuse settings that are valid and yet do not do what whoever types them wants.
+
+    Raises:
+        ValueError: if nothing would be learned, or curiosity would change nothing.
+    """
+    if cfg.learning_starts >= cfg.total_steps:
+        raise ValueError(
+            f"--learning_starts must be below --total_steps, {cfg.total_steps:,}, got"
+            f" {cfg.learning_starts:,}: nothing would be learned"
+        )
+    if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
+        off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]
+        raise ValueError(
+            f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
+            f" {', '.join(f'--{name} 0' for name in off)}"
+        )
