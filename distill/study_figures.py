@@ -36,7 +36,8 @@ def draw_shares(
         reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
         axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
         single = [i for i, cell in enumerate(mine) if len(cell.shares) == 1]
-        axes.plot([x[i] for i in single], [y[i] for i in single], "o", color="white", markersize=4)
+        hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
+        axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
         for cell, at_x, at_y in zip(mine, x, y, strict=True):
             name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
             axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)

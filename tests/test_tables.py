@@ -145,6 +145,7 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata()), drawn, rtol=1e-9)
     (hollow,) = [line for line in axes.lines if line.get_color() == "white"]
     np.testing.assert_allclose(np.asarray(hollow.get_xydata()), drawn[1:], rtol=1e-9)
+    assert hollow.get_zorder() > axes.lines[0].get_zorder()
     (bars,) = axes.collections
     assert isinstance(bars, LineCollection)
     low, high = np.asarray(bars.get_segments())[0]
