@@ -16,17 +16,24 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "use_uncertainty": ("uncertainty_target",),
 }
 
+JUST_BEFORE_THE_END = 1 - 1e-6  # a weight may fall to 0 over the whole run
+
 
 def refuse_idle(cfg: DistillConfig) -> None:
     """Refuse settings that are valid and yet do not do what whoever types them wants.
 
     Raises:
-        ValueError: if nothing would be learned, or curiosity would change nothing.
+        ValueError: if nothing would be learned, be it at the end, or curiosity changed nothing.
     """
     if cfg.learning_starts >= cfg.total_steps:
         raise ValueError(
             f"--learning_starts must be below --total_steps, {cfg.total_steps:,}, got"
             f" {cfg.learning_starts:,}: nothing would be learned"
+        )
+    if not cfg.weights(JUST_BEFORE_THE_END):
+        raise ValueError(
+            f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
+            " above 0"
         )
     if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
         off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]

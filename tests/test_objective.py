@@ -578,6 +578,16 @@ def test_a_run_that_would_end_before_its_first_update_is_refused():
     refuse_idle(DistillConfig(total_steps=501, learning_starts=500))
 
 
+def test_a_run_that_would_learn_nothing_at_its_end_is_refused():
+    falling = LinearSchedule(1.0, 0.0, 0.5)
+    with pytest.raises(
+        ValueError, match=r"--w_distill 1:0:0.5 leaves nothing to learn from at the"
+    ):
+        refuse_idle(DistillConfig(w_distill=falling))
+    refuse_idle(DistillConfig(w_distill=falling, c_ext=ON))
+    refuse_idle(DistillConfig(w_distill=LinearSchedule(1.0, 0.0)))
+
+
 def test_a_bonus_without_discount_has_no_scale():
     with pytest.raises(ValueError, match="--gamma must be below 1 with a bonus, got 1"):
         DistillConfig(use_curiosity=True, gamma=1.0)
