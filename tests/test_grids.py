@@ -7,8 +7,10 @@ import pytest
 
 from distill import cli
 from distill.axes import AXES, DEFAULTS, GAMES, GRADES
+from distill.cli import refuse_unheard
 from distill.config import DistillConfig
 from distill.grids import AS_LONG, BLOCKS
+from distill.idle import SWITCHES, refuse_idle
 from distill.plan import Run, identity, plan, teachers_by_grade
 from distill.settings import replace
 from distill.tool_config import GRIDS
@@ -36,6 +38,13 @@ def test_each_run_is_there_once_and_its_command_line_gives_its_settings(grid):
     for run in runs:
         again = cli.parse_settings(DistillConfig, "", cli.to_argv(run.cfg))
         assert again == run.cfg
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_no_run_has_settings_that_would_change_nothing(grid):
+    for run in plan(grid, ALL_TEACHERS):
+        refuse_idle(run.cfg)
+        refuse_unheard(cli.parse_command(DistillConfig, "", cli.to_argv(run.cfg)), SWITCHES)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
