@@ -108,14 +108,14 @@ def main() -> None:
     if state is not None:
         with restoring(run_dir):
             restore(model, state)
-    print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
-    print(first_score_note(cfg.env, cfg.n_envs))
     with (
         Tracker(run_dir, resume_step=None if state is None else done) as tracker,
         Interruption() as interruption,
     ):
         if state is not None:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
+        print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
+        print(first_score_note(cfg.env, cfg.n_envs))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)

@@ -150,5 +150,5 @@ def test_scores_are_the_games_own_reward_and_ask_for_no_bonus(what, mode, monkey
     envs = FakeEnvs(3, lengths=(9, 13, 6), worths=(0.25, 0.5, 2.0))
     score = evaluate(run.student, envs, 3, mode=mode, seed=0, device=run.device)
     rewards = np.stack(envs.rewards)  # (T, N)
-    expected = [rewards[:length, i].sum() for length, i in ((6, 2), (9, 0), (13, 1))]
+    expected = [rewards[:length, i].sum() for length, i in ((9, 0), (13, 1), (6, 2))]
     assert score.scores == pytest.approx(expected, rel=1e-6)
