@@ -74,6 +74,7 @@ def run(folder: Path, *argv: object) -> Done:
         (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
         (["--ring_size", "511"], ["--ring_size", "at least n_envs max(2 n_steps, 5) = 512", "511"]),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
+        (["--n_threads", "1025"], ["--n_threads", "'1025'", "from 1 to 1024"]),
         (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),
         (
             ["--use_curiosity", "--curiosity", "aux", "--c_int", "1"],
