@@ -60,8 +60,9 @@ def prepare_process(n_threads: int | None) -> None:
 
 
 def describe_machine() -> str:
-    """Name the processor, the cores this process may use, and the GPU if there is one."""
+    """Name the processor, what it computes in, the cores this process may use, and the GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    types = "bfloat16" if has_native_bfloat16(torch.device("cpu")) else "float32"
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu}, {cores} cores{gpu}, torch {torch.__version__}"
+    return f"{cpu} ({types}), {cores} cores{gpu}, torch {torch.__version__}"

@@ -73,3 +73,10 @@ def test_the_machine_is_described_in_one_line():
     assert f"torch {torch.__version__}" in text
     assert "cores" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_two_processors_of_one_name_differ_by_what_they_compute_in(monkeypatch, native, expected):
+    capabilities = {"avx512_bf16": native, "cpu_name": "AMD EPYC"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert describe_machine().startswith(f"AMD EPYC ({expected}), ")
