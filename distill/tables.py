@@ -43,6 +43,12 @@ class Cell(NamedTuple):
         """Return each seed's share of the teacher's score above the floor."""
         return [o.score_share for o in self.outcomes if o.score_share is not None]
 
+    @property
+    def seconds(self) -> list[float]:
+        """Return training times; of runs in float32, which take longer, only where all were."""
+        quick = [o.train_seconds for o in self.outcomes if not o.in_float32]
+        return quick or [o.train_seconds for o in self.outcomes]
+
 
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     """Index outcomes by what decided them; settings newer than they are at their default."""
@@ -87,9 +93,10 @@ def share_text(cell: Cell) -> str:
     return text + (f", {left} not run" if left else "")
 
 
-def median_text(values: Sequence[float], form: str) -> str:
-    """Write a median; nothing where there are no values."""
-    return f"{float(np.median(values)):{form}}" if values else ""
+def seconds_text(cell: Cell) -> str:
+    """Write a cell's median training time, and that it was in float32 if so."""
+    mark = " (float32)" if all(o.in_float32 for o in cell.outcomes) else ""
+    return f"{np.median(cell.seconds):,.0f}{mark}"
 
 
 def row_axes(cells: Sequence[Cell]) -> list[str]:
@@ -139,11 +146,9 @@ def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
     if not found:
         return ["", "", ""]
     (cell,) = found
-    return [
-        share_text(cell),
-        median_text([o.kl for o in cell.outcomes], ".4f"),
-        median_text([o.train_seconds for o in cell.outcomes], ",.0f"),
-    ]
+    if not cell.outcomes:
+        return [share_text(cell), "", ""]
+    return [share_text(cell), f"{np.median([o.kl for o in cell.outcomes]):.4f}", seconds_text(cell)]
 
 
 def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[Cell]], str]) -> str:

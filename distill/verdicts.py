@@ -10,7 +10,7 @@ from distill.config import DistillConfig
 from distill.grids import AS_LONG
 from distill.markdown import as_table
 from distill.statistics import Interval
-from distill.tables import Cell, cells_with, median_text, rows_of
+from distill.tables import Cell, cells_with, rows_of, seconds_text
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
@@ -139,12 +139,11 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[s
 
 def _seconds(cells: Sequence[Cell], **labels: str) -> str:
     """Write the median training time in each game, for readers to judge how equal times were."""
-    seconds = {
-        cell.labels["game"]: [outcome.train_seconds for outcome in cell.outcomes]
+    return ", ".join(
+        f"{seconds_text(cell)} {cell.labels['game']}"
         for cell in cells_with(cells, **labels)
         if cell.outcomes
-    }
-    return ", ".join(f"{median_text(s, ',.0f')} {game}" for game, s in seconds.items())
+    )
 
 
 def _differences(

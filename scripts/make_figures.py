@@ -125,7 +125,7 @@ def parameters_of(cell: Cell) -> float:
 
 def seconds_of(cell: Cell) -> float:
     """Return the median of how long a cell's students were trained."""
-    return float(np.median([outcome.train_seconds for outcome in cell.outcomes]))
+    return float(np.median(cell.seconds))
 
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:

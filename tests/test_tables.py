@@ -56,6 +56,23 @@ def test_a_cell_has_its_seeds_and_no_others():
     assert {c.n_planned for c in cells} == {3}
 
 
+def test_a_cells_time_leaves_out_runs_in_float32_where_others_had_bfloat16():
+    seconds = {0: 120.0, 1: 500.0, 2: 130.0}
+    slow, quick = "AMD EPYC (float32), 2 cores", "AMD EPYC (bfloat16), 2 cores"
+
+    def text(machines):
+        done = [
+            outcome(run, train_seconds=seconds[run.cfg.seed], machine=machines[run.cfg.seed])
+            for run in runs_of("sampling", sampling="best 4 of", game="Pong")
+        ]
+        cells = cells_of("sampling", done)
+        return tables.seconds_text(cell_of(cells, sampling="best 4 of", game="Pong"))
+
+    assert text([quick, slow, quick]) == "125"
+    assert text([quick, slow, "AMD EPYC, 2 cores"]) == "125"  # an earlier record
+    assert text([slow, slow, slow]) == "130 (float32)"
+
+
 def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
     run = runs_of("sampling")[0]
     settings = json.loads(outcome(run).settings)
