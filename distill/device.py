@@ -66,3 +66,8 @@ def describe_machine() -> str:
     types = "bfloat16" if has_native_bfloat16(torch.device("cpu")) else "float32"
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{cpu} ({types}), {cores} cores{gpu}, torch {torch.__version__}"
+
+
+def was_float32(machine: str) -> bool:
+    """Whether a machine, as it was described, had no bfloat16; where it is not said, it had."""
+    return "(float32)" in machine

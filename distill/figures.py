@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.curves import TEACHER_CURVE, Point
+from distill.device import was_float32
 from distill.origins import THEN, small_network_of
 from distill.rungs import Rung
 
@@ -96,8 +97,9 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
     figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
-        for run, kind in dict.fromkeys((p.run, p.kind) for p in mine):
-            axes.plot(*curve(mine, run, TEACHER_CURVE), label=kind)
+        for run, kind, machine in dict.fromkeys((p.run, p.kind, p.machine) for p in mine):
+            label = f"{kind}, in float32" if was_float32(machine) else kind
+            axes.plot(*curve(mine, run, TEACHER_CURVE), label=label)
         styles = itertools.cycle(
             ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )

@@ -45,11 +45,6 @@ class Outcome(NamedTuple):
     coverage: float | None = None  # the most that explore/coverage came to
     fresh_kl: float | None = None  # on states of its final games; `kl` is on those of its training
 
-    @property
-    def in_float32(self) -> bool:
-        """Whether its machine had no bfloat16; earlier records do not say, and count as others."""
-        return "(float32)" in self.machine
-
 
 def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
     """Take shares of what is now on record for the teachers, where they ship, over the same games.

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.axes import GAMES
 from distill.config import DistillConfig
+from distill.device import was_float32
 from distill.markdown import as_table, interval_text
 from distill.networks import Student, n_actor_parameters
 from distill.outcomes import Outcome
@@ -46,7 +47,7 @@ class Cell(NamedTuple):
     @property
     def seconds(self) -> list[float]:
         """Return training times; of runs in float32, which take longer, only where all were."""
-        quick = [o.train_seconds for o in self.outcomes if not o.in_float32]
+        quick = [o.train_seconds for o in self.outcomes if not was_float32(o.machine)]
         return quick or [o.train_seconds for o in self.outcomes]
 
 
@@ -95,7 +96,7 @@ def share_text(cell: Cell) -> str:
 
 def seconds_text(cell: Cell) -> str:
     """Write a cell's median training time, and that it was in float32 if so."""
-    mark = " (float32)" if all(o.in_float32 for o in cell.outcomes) else ""
+    mark = " (float32)" if all(was_float32(o.machine) for o in cell.outcomes) else ""
     return f"{np.median(cell.seconds):,.0f}{mark}"
 
 

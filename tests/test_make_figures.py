@@ -50,13 +50,28 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     runs = [make_run(tmp_path, name, "teacher", {10: 5.0, 20: 7.0}) for name in "ab"]
     collect([*runs, make_run(tmp_path, "c", "plain", {10: 1.0})], tmp_path / "curves.csv")
     kinds = {"a": "PPO net3", "b": "teacher", "c": "plain"}
-    points = [p._replace(kind=kinds[p.run]) for p in read_rows(tmp_path / "curves.csv", Point)]
+    points = [
+        p._replace(kind=kinds[p.run], machine="m")
+        for p in read_rows(tmp_path / "curves.csv", Point)
+    ]
     game = points[0].env_id
     (axes,) = figures.draw_small(points, {game: {"floor": 2.0}, "other": {"floor": 3.0}}).axes
     learned, floor = axes.lines
     assert (learned.get_label(), floor.get_label()) == ("PPO net3", "floor")
     assert np.asarray(learned.get_xydata()).tolist() == [[10, 5.0], [20, 7.0]]
     assert set(np.asarray(floor.get_ydata())) == {2.0}
+
+
+def test_a_small_network_that_learned_in_float32_is_told_from_one_in_bfloat16(tmp_path):
+    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "ab"]
+    collect(runs, tmp_path / "curves.csv")
+    machines = {"a": "AMD EPYC (bfloat16), 2 cores", "b": "AMD EPYC (float32), 2 cores"}
+    points = [
+        p._replace(kind="PPO net3", machine=machines[p.run])
+        for p in read_rows(tmp_path / "curves.csv", Point)
+    ]
+    (axes,) = figures.draw_small(points, {}).axes
+    assert [line.get_label() for line in axes.lines] == ["PPO net3", "PPO net3, in float32"]
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():
