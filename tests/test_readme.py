@@ -113,5 +113,14 @@ def test_generated_sections_agree_with_the_csv(grid):
     assert markdown.with_section(README, grid, text) == README
 
 
+def test_links_lead_to_headings_of_the_page_and_to_files():
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in headings}
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert any(link.startswith("#") for link in links)
+    for link in links:
+        assert link[1:] in anchors if link.startswith("#") else (ROOT / link).is_file(), link
+
+
 def test_no_placeholder_is_left():
     assert not re.findall(r"@@|TODO|FIXME", README)
