@@ -9,6 +9,7 @@ from typing import Self
 from tqdm import tqdm
 
 LINE_SECONDS = 30.0
+MIN_WHOLE_RATE = 10  # units a second; lower ones are told to two digits
 
 
 class Progress:
@@ -43,9 +44,10 @@ class Progress:
 
     def _line(self, note: str) -> str:
         rate = (self._done - self._done_at_start) / (time.monotonic() - self._started)
-        left_seconds = (self._total - self._done) / rate if rate else float("inf")
+        left_seconds = max(0, self._total - self._done) / rate if rate else float("inf")
+        rate_text = f"{rate:,.0f}" if rate >= MIN_WHOLE_RATE else f"{rate:.2g}"
         title = f"{self._title}: " if self._title else ""
-        counts = f"{self._done:,} of {self._total:,} {self._unit}s, {rate:,.0f}/s"
+        counts = f"{self._done:,} of {self._total:,} {self._unit}s, {rate_text}/s"
         return f"{title}{counts}, {left_seconds / 60:,.0f} min left {note}".rstrip()
 
     def close(self) -> None:

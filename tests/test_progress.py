@@ -35,6 +35,22 @@ def test_the_rate_counts_only_what_was_done_since_the_start(monkeypatch, capsys)
     assert "8,000 of 20,000 steps, 400/s, 0 min left" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("n_done", "line"),
+    [
+        (2, "2 of 50 games, 0.2/s, 4 min left"),
+        (99, "99 of 50 games, 9.9/s, 0 min left"),
+        (150, "150 of 50 games, 15/s, 0 min left"),  # parallel games end past the total
+    ],
+)
+def test_slow_work_has_a_rate_and_done_work_no_time_left(monkeypatch, capsys, n_done, line):
+    now = iter([100.0, 110.0, 110.0, 110.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(module, "LINE_SECONDS", 5.0)
+    Progress(50, unit="game").update(n_done)
+    assert capsys.readouterr().err == f"{line}\n"
+
+
 def test_a_run_without_any_progress_divides_by_nothing(monkeypatch, capsys):
     monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
     Progress(10).update(0)
