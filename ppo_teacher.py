@@ -22,13 +22,13 @@ from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
 from distill.floors import first_score_note
-from distill.ppo import build, learn, restore
-from distill.ppo_callback import TeacherCallback
+from distill.ppo.algorithm import build, learn, restore
+from distill.ppo.callback import TeacherCallback
+from distill.ppo.warm_start import check_networks, first_step, go_on
 from distill.progress import Interruption, Progress
 from distill.settings import replace
 from distill.teacher_config import SWITCHES, TeacherConfig
 from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
-from distill.warm_start import check_networks, first_step, go_on
 
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow

@@ -13,12 +13,12 @@ from distill.acting import Actor
 from distill.config import DistillConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
-from distill.fast_policy import N_STACK
 from distill.labels import label
 from distill.measuring import Part, repeated
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
-from distill.ppo_process import PpoProcess, preset_of
+from distill.ppo.fast_policy import N_STACK
+from distill.ppo.process import PpoProcess, preset_of
 from distill.run_state import Distillation, make_distillation
 from distill.settings import replace
 from distill.teacher import CHUNK_SIZE, NetworkTeacher

@@ -19,9 +19,8 @@ from distill.types import ByteArray, Game, IntArray, Step
 
 FRAME_SKIP = 4
 OBS_SIZE, SCREEN_SIZE = (84, 84), (210, 160)  # height, width in pixels
-EVALUATION_SEEDS = (
-    2**30
-)  # evaluation's games are seeded from here on, training's below: they never meet
+# Evaluation's games are seeded from here on, training's below: they never meet.
+EVALUATION_SEEDS = 2**30
 NOOP_MAX = 30
 STAGGER_STEPS = 2_048  # about a game of Freeway, whose games all last as long
 

@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.axes import GRADES
 from distill.errors import run_command
-from distill.jobs import Job, make_jobs
-from distill.plan import Run, plan, teachers_by_grade
 from distill.progress import Interruption, Progress
-from distill.study import Study
+from distill.study.axes import GRADES
+from distill.study.jobs import Job, make_jobs
+from distill.study.plan import Run, plan, teachers_by_grade
+from distill.study.runner import Study
 from distill.tool_config import CompareConfig
 
 

@@ -19,21 +19,22 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from distill import cli, figures, study_figures
-from distill.axes import DEFAULTS, GAMES
-from distill.comparison import MARGIN
-from distill.curves import Point, collect, read_zoo
+from distill import cli
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
-from distill.markdown import with_section, with_table
 from distill.origins import small_network_of
-from distill.outcomes import Outcome, beside_teachers, collect_outcomes
-from distill.plan import teachers_by_grade
-from distill.probe import Probe
 from distill.provenance import ROOT
-from distill.rows import read_rows
-from distill.rungs import read_rungs
-from distill.tables import (
+from distill.study import cell_figures, figures
+from distill.study.axes import DEFAULTS, GAMES
+from distill.study.comparison import MARGIN
+from distill.study.curves import Point, collect, read_zoo
+from distill.study.markdown import with_section, with_table
+from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
+from distill.study.plan import teachers_by_grade
+from distill.study.probe import Probe
+from distill.study.rows import read_rows
+from distill.study.rungs import read_rungs
+from distill.study.tables import (
     Cell,
     by_identity,
     cells_of,
@@ -42,14 +43,14 @@ from distill.tables import (
     probe_section,
     teachers_table,
 )
-from distill.tool_config import GRIDS
-from distill.tracking import read_run
-from distill.verdicts import (
+from distill.study.verdicts import (
     coverage_by_arm,
     curiosity_section,
     differences_by_arm,
     shares_by_arm,
 )
+from distill.tool_config import GRIDS
+from distill.tracking import read_run
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
@@ -82,7 +83,7 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     }
     for name, (cells, axis, x_label, x_of) in shares.items():
         if any(cell.shares for cell in cells):
-            yield name, study_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
     cells = grids["curiosity"]
     less_plain = "share minus plain students', 95 % (band: no effect)"
     arms = {
@@ -93,7 +94,7 @@ def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     for name, (groups, x_label, margin) in arms.items():
         compared = {title: found for title, found in groups.items() if len(found) > 1}
         if compared:
-            yield name, study_figures.draw_estimates(compared, x_label=x_label, margin=margin)
+            yield name, cell_figures.draw_estimates(compared, x_label=x_label, margin=margin)
 
 
 def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:

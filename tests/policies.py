@@ -6,8 +6,8 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from torch import Tensor
 from torch.distributions import Categorical
 
-from distill.fast_policy import FastCnnPolicy, policy_kwargs
-from distill.sb3 import observation_space
+from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.ppo.sb3 import observation_space
 from distill.types import WIDTHS, Widths
 
 N_ACTIONS = 6

@@ -22,9 +22,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from distill.checkpoint import NAMES, load_run
 from distill.config import DistillConfig
-from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import n_actor_parameters
-from distill.sb3 import export_zip, observation_space
+from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.ppo.sb3 import export_zip, observation_space
 from distill.settings import from_mapping
 from distill.student_files import load_student
 from distill.tags import TAGS

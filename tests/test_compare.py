@@ -7,7 +7,7 @@ import compare
 import pytest
 from in_process import run_main
 
-from distill.axes import GAMES
+from distill.study.axes import GAMES
 
 PROGRAM = """
 import pathlib, sys

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from distill.comparison import MARGIN, compare, describe, paired_differences
 from distill.statistics import bootstrap
+from distill.study.comparison import MARGIN, compare, describe, paired_differences
 
 OPEN = (0.03, -0.01, 0.06, 0.04)  # mean 0.03, sd 0.0294
 

@@ -3,7 +3,7 @@
 import pytest
 from run_folders import make_run
 
-from distill import curves, rows
+from distill.study import curves, rows
 
 HEADER = ",".join(curves.Point._fields) + "\n"
 

@@ -12,9 +12,9 @@ import torch
 from in_process import run_main
 
 import eval_teacher
-from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import Student
-from distill.sb3 import export_zip, observation_space
+from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.ppo.sb3 import export_zip, observation_space
 from distill.student_files import save_student
 from distill.types import WIDTHS
 

@@ -10,14 +10,14 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from torch import Tensor
 
-from distill.fast_policy import (
+from distill.networks import pack
+from distill.ppo.fast_policy import (
     MIN_HELD_PROBABILITY,
     FastCnnPolicy,
     FastRolloutBuffer,
     policy_kwargs,
 )
-from distill.networks import pack
-from distill.sb3 import observation_space
+from distill.ppo.sb3 import observation_space
 from distill.types import WIDTHS
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from distill import cli
-from distill.axes import AXES, DEFAULTS, GAMES, GRADES
 from distill.cli import refuse_unheard
 from distill.config import DistillConfig
-from distill.grids import AS_LONG, BLOCKS
 from distill.idle import SWITCHES, refuse_idle
-from distill.plan import Run, identity, plan, teachers_by_grade
 from distill.settings import replace
+from distill.study.axes import AXES, DEFAULTS, GAMES, GRADES
+from distill.study.grids import AS_LONG, BLOCKS
+from distill.study.plan import Run, identity, plan, teachers_by_grade
 from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {

@@ -10,11 +10,12 @@ from fakes import BandTeacher, FakeEnvs, make_run, settings, train
 from stable_baselines3 import PPO
 from torch import Tensor
 
-from distill import ppo, training, warm_start
+from distill import training
 from distill.envs import make_atari
 from distill.initialization import MAX_GAIN, N_STATES, standardize
 from distill.networks import N_LAYERS, Encoder, pack
-from distill.sb3 import AtariVecEnv
+from distill.ppo import algorithm, warm_start
+from distill.ppo.sb3 import AtariVecEnv
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, Widths
 
@@ -160,8 +161,8 @@ def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
     """Return a PPO about to be trained, and its weights as SB3 drew them."""
     what |= {"n_envs": 4, "n_steps": 64, "precision": "float32"}
     cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, **what)
-    drawn = [p.detach().clone() for p in ppo.build(cfg).policy.parameters()]
-    model = ppo.build(cfg)
+    drawn = [p.detach().clone() for p in algorithm.build(cfg).policy.parameters()]
+    model = algorithm.build(cfg)
     warm_start.go_on(model, cfg, fresh=fresh)
     return model, drawn
 

@@ -10,11 +10,11 @@ from stable_baselines3 import PPO
 from torch import Tensor
 from zips import tiny_state, write_zip
 
-from distill import ppo, warm_start
-from distill.fast_policy import FastCnnPolicy
-from distill.kickstart import Kickstart
 from distill.networks import Student, pack
-from distill.sb3 import export_zip
+from distill.ppo import algorithm, warm_start
+from distill.ppo.fast_policy import FastCnnPolicy
+from distill.ppo.kickstart import Kickstart
+from distill.ppo.sb3 import export_zip
 from distill.schedules import LinearSchedule
 from distill.settings import replace
 from distill.student_files import load_student, save_student
@@ -112,7 +112,7 @@ def config(**settings) -> TeacherConfig:
 
 def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:
     cfg = warm_start.check_networks(cfg)
-    model = ppo.build(cfg)
+    model = algorithm.build(cfg)
     warm_start.go_on(model, cfg, fresh=fresh)
     assert isinstance(model.policy, FastCnnPolicy)
     return model, model.policy

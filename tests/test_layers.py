@@ -13,20 +13,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ types muon preference settings options config idle teacher_config tool_config"
-    " schedules losses cli device files provenance progress statistics parsing errors markdown tags"
-    " sb3_archive",
+    "__init__ ppo.__init__ study.__init__ types muon preference settings options config idle"
+    " teacher_config tool_config schedules losses cli device files provenance progress statistics"
+    " parsing errors tags sb3_archive study.markdown",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
-    " evaluation fidelity floors tracking teacher sb3_zip sb3 acting fast_policy kickstart rows"
-    " origins curves rungs film axes grids plan measuring worth comparison",
-    "checkpoint student_files labels advantages objective scoring run_state metrics probe outcomes"
-    " tables figures study_figures augmented_figure verdicts",
-    "training ppo task player warm_start ladder ppo_callback ppo_process jobs study report"
-    " bench_parts",
+    " evaluation fidelity floors tracking teacher sb3_zip acting origins film measuring worth"
+    " ppo.sb3 ppo.fast_policy ppo.kickstart"
+    " study.rows study.curves study.rungs study.axes study.grids study.plan study.comparison",
+    "checkpoint student_files labels advantages objective scoring run_state metrics"
+    " study.probe study.outcomes study.tables study.figures study.cell_figures"
+    " study.augmented_figure study.verdicts",
+    "training task player report bench_parts"
+    " ppo.algorithm ppo.warm_start ppo.ladder ppo.callback ppo.process study.jobs study.runner",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
-MODULES = {f"distill.{path.stem}": path for path in sorted((ROOT / "distill").glob("*.py"))}
-PACKAGE = "distill"  # what `import distill` runs is distill/__init__.py
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "distill").rglob("*.py"))
+}
+PACKAGES = {"distill", "distill.ppo", "distill.study"}  # names taken from them are modules
 BOOTSTRAP = "_bootstrap"
 COMMANDS = {
     path.stem: path
@@ -38,15 +43,7 @@ PRODUCT = {**MODULES, **COMMANDS, BOOTSTRAP: ROOT / "scripts" / "_bootstrap.py"}
 
 # Who may import what is heavy, or belongs to one place.
 HOMES = {
-    "stable_baselines3": {
-        "distill.fast_policy",
-        "distill.sb3",
-        "distill.ppo",
-        "distill.warm_start",
-        "distill.ladder",
-        "distill.ppo_callback",
-        "distill.ppo_process",  # stock SB3's, to be measured
-    },
+    "stable_baselines3": {name for name in MODULES if name.startswith("distill.ppo.")},
     "ale_py": {"distill.envs"},
     "kornia": {"distill.augmentations"},
 }
@@ -61,7 +58,7 @@ SAFE_LOADS = {"torch": "weights_only=True", "yaml": "Loader=_Loader"}
 
 
 class Import(NamedTuple):
-    """An imported module; `distill.x` where a name of the package is imported from it."""
+    """An imported module; `distill.x` where a name of a package is imported from it."""
 
     module: str
     names: tuple[str, ...]  # taken from it
@@ -85,8 +82,8 @@ def imports_of(source: str) -> list[Import]:
 def _imports_from(node: ast.ImportFrom, *, in_function: bool) -> list[Import]:
     module = "." * node.level + (node.module or "")
     names = tuple(alias.name for alias in node.names)
-    if module == "distill":
-        return [Import(f"distill.{name}", (), in_function) for name in names]
+    if module in PACKAGES:
+        return [Import(f"{module}.{name}", (), in_function) for name in names]
     return [Import(module, names, in_function)]
 
 
@@ -120,6 +117,7 @@ def test_imports_are_read_wherever_they_stand():
     source = """
 import json, distill.cli as c
 from distill import losses, types
+from distill.study import tables
 from . import icm
 def f():
     if True:
@@ -130,6 +128,7 @@ def f():
         Import("distill.cli", (), False),
         Import("distill.losses", (), False),
         Import("distill.types", (), False),
+        Import("distill.study.tables", (), False),
         Import(".", ("icm",), False),
         Import("distill.envs", ("make_atari", "AtariEnvs"), True),
     ]
@@ -157,7 +156,16 @@ def test_imports_inside_the_project_are_of_the_package_and_absolute(name):
     allowed = {BOOTSTRAP} if PRODUCT[name].parent.name == "scripts" else set()
     assert not {module for module in modules if module.startswith(".")}
     assert {top(module) for module in modules} & {*COMMANDS, BOOTSTRAP, "scripts"} <= allowed
-    assert OURS[name] <= {*MODULES, PACKAGE}
+    assert OURS[name] <= {*MODULES, *PACKAGES}
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"), [("distill.ppo", {"distill.bench_parts"}), ("distill.study", set())]
+)
+def test_distillation_needs_neither_the_teachers_training_nor_the_studies(package, allowed):
+    inside = {name for name in MODULES if name.startswith(package)}
+    users = {name for name in MODULES if OURS[name] & inside} - inside
+    assert users <= allowed
 
 
 @pytest.mark.parametrize("package", HOMES)
@@ -173,8 +181,10 @@ def test_kornia_is_imported_only_when_it_is_used():
 
 
 def test_training_meets_games_and_teachers_only_as_protocols():
-    not_needed = ("envs", "teacher", "sb3", "sb3_zip", "sb3_archive", "ppo")
-    assert not reachable("distill.training") & {f"distill.{name}" for name in not_needed}
+    not_needed = ("envs", "teacher", "sb3_zip", "sb3_archive")
+    reached = reachable("distill.training")
+    assert not reached & {f"distill.{name}" for name in not_needed}
+    assert not {name for name in reached if name.startswith("distill.ppo")}
 
 
 @pytest.mark.parametrize("name", ["evaluation", "scoring", "acting", "floors", "film"])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill import ppo_process
-from distill.ppo import build
-from distill.ppo_process import PpoProcess, build_stock_ppo, learn_a_rollout, preset_of
+from distill.ppo import process
+from distill.ppo.algorithm import build
+from distill.ppo.process import PpoProcess, build_stock_ppo, learn_a_rollout, preset_of
 from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 
@@ -66,7 +66,7 @@ def test_only_stock_sb3_is_spared_our_openmp_setting(monkeypatch, stock, spins):
             start=lambda: seen.append(os.environ["GOMP_SPINCOUNT"])
         ),
     )
-    monkeypatch.setattr(ppo_process.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr(process.multiprocessing, "get_context", lambda method: context)
     monkeypatch.setenv("GOMP_SPINCOUNT", "17")
     PpoProcess(TINY, stock=stock)
     assert seen == [spins]

@@ -26,12 +26,13 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ppo_teacher
-from distill import cli, ladder, ppo
+from distill import cli
 from distill.checkpoint import NAMES, load_run, save_run
 from distill.files import lock_folder
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
+from distill.ppo import algorithm, ladder
 from distill.settings import from_mapping, replace
 from distill.student_files import save_student
 from distill.teacher import load_actor_critic
@@ -190,7 +191,7 @@ def test_the_teachers_record_tells_how_it_was_made(finished):
 
 def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
     cfg = small_config(tmp_path, teachers_dir=tmp_path)
-    model, started = ppo.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     paths = {
         (run, mark): ladder.keep_teacher(model, cfg, started, mark, {"run": run})
         for mark in (10, 20)
@@ -212,7 +213,7 @@ def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
 
 def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypatch, tmp_path):
     cfg = small_config(tmp_path, teachers_dir=tmp_path)
-    model, started = ppo.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     first = ladder.keep_teacher(model, cfg, started, 10, {"run": "a"})
 
     def killed(path: Path, text: str) -> None:
@@ -458,7 +459,7 @@ def small_config(tmp_path: Path, **changes) -> TeacherConfig:
 
 
 def trained(cfg: TeacherConfig) -> PPO:
-    return ppo.build(cfg).learn(64)
+    return algorithm.build(cfg).learn(64)
 
 
 def equal_states(a: object, b: object) -> bool:
@@ -477,18 +478,18 @@ def test_a_restored_model_continues_where_the_saved_one_stood(tmp_path):
     model = trained(cfg)
     assert model.ep_info_buffer is not None
     model.ep_info_buffer.append({"r": -20.0, "l": 900, "t": 3.0})
-    save_run(tmp_path, ppo.training_state(model))
+    save_run(tmp_path, algorithm.training_state(model))
     state, _ = load_run(tmp_path)
-    fresh = ppo.build(cfg, first_step=state["steps"])
-    ppo.restore(fresh, state)
-    assert equal_states(ppo.training_state(fresh), ppo.training_state(model))
+    fresh = algorithm.build(cfg, first_step=state["steps"])
+    algorithm.restore(fresh, state)
+    assert equal_states(algorithm.training_state(fresh), algorithm.training_state(model))
     assert fresh.num_timesteps == 64
     assert isinstance(fresh.policy.optimizer, MuonWithAdam)
     assert all(part.state for part in fresh.policy.optimizer.parts)
 
 
 def test_muon_steps_along_the_encoders_weights_alone(tmp_path):
-    policy = ppo.build(small_config(tmp_path)).policy
+    policy = algorithm.build(small_config(tmp_path)).policy
     assert isinstance(policy.optimizer, MuonWithAdam)
     adam, muon = (
         {id(p) for p in part.param_groups[0]["params"]} for part in policy.optimizer.parts
@@ -500,21 +501,21 @@ def test_muon_steps_along_the_encoders_weights_alone(tmp_path):
     }
     assert muon == weights
     assert adam == {id(p) for p in policy.parameters()} - weights
-    plain = ppo.build(small_config(tmp_path, optimizer="adam")).policy.optimizer
+    plain = algorithm.build(small_config(tmp_path, optimizer="adam")).policy.optimizer
     assert type(plain) is torch.optim.Adam
     assert plain.defaults["eps"] == policy.optimizer.parts[0].defaults["eps"] == 1e-5
 
 
 def test_one_seed_trains_one_teacher_bit_for_bit(tmp_path):
     cfg = small_config(tmp_path)
-    first, second = (ppo.training_state(trained(cfg)) for _ in range(2))
+    first, second = (algorithm.training_state(trained(cfg)) for _ in range(2))
     assert equal_states(first, second)
-    other = ppo.training_state(trained(replace(cfg, seed=1)))
+    other = algorithm.training_state(trained(replace(cfg, seed=1)))
     assert not equal_states(first["policy"], other["policy"])
 
 
 def test_seeds_beyond_32_bits_are_fine(tmp_path):
-    ppo.build(small_config(tmp_path, seed=2**40))
+    algorithm.build(small_config(tmp_path, seed=2**40))
 
 
 # --- bad input: status 2, one line, nothing left behind ---

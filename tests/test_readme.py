@@ -8,10 +8,10 @@ from pathlib import Path
 import make_figures
 import pytest
 
-from distill import markdown, tables
 from distill.config import DistillConfig
-from distill.probe import Probe
-from distill.rows import read_rows
+from distill.study import markdown, tables
+from distill.study.probe import Probe
+from distill.study.rows import read_rows
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
@@ -53,7 +53,7 @@ def test_tags_table_is_the_one_in_the_code():
 
 
 def test_tree_names_every_module_and_nothing_else():
-    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "distill").glob("*.py")}
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "distill").rglob("*.py")}
     modules |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "scripts").glob("*.py")}
     modules |= {p.name for p in ROOT.glob("*.py")}
     assert {path for path in tree() if path.endswith(".py")} == modules

@@ -17,8 +17,8 @@ from policies import N_ACTIONS, a_policy, log_probabilities
 from stable_baselines3 import PPO
 
 from distill.envs import make_atari
-from distill.fast_policy import FastCnnPolicy, policy_kwargs
-from distill.sb3 import AtariVecEnv, export_zip
+from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.ppo.sb3 import AtariVecEnv, export_zip
 from distill.types import WIDTHS, ByteArray, Game, IntArray, Step, Widths
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
-from distill import markdown, tables
-from distill.axes import GAMES
 from distill.config import DistillConfig, decisive
-from distill.outcomes import Outcome
-from distill.plan import Run, plan
 from distill.settings import replace, to_yaml
-from distill.study_figures import draw_shares
+from distill.study import markdown, tables
+from distill.study.axes import GAMES
+from distill.study.cell_figures import draw_shares
+from distill.study.outcomes import Outcome
+from distill.study.plan import Run, plan
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
 SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}

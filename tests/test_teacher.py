@@ -14,9 +14,9 @@ import torch
 from stable_baselines3 import A2C, PPO
 from zips import DISCRETE3, TINY, as_bytes, saved, stock_model, tiny_state, write_zip
 
-from distill.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.networks import Student, pack
-from distill.sb3 import export_zip, observation_space
+from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
+from distill.ppo.sb3 import export_zip, observation_space
 from distill.teacher import (
     NetworkTeacher,
     best_teacher,

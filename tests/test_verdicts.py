@@ -6,10 +6,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from test_tables import TEACHERS, cells_of, outcome
 
-from distill import verdicts
-from distill.plan import plan
 from distill.statistics import Interval
-from distill.study_figures import draw_estimates
+from distill.study import verdicts
+from distill.study.cell_figures import draw_estimates
+from distill.study.plan import plan
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)
 AUX = tuple(share + 0.10 for share in PLAIN)

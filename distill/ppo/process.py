@@ -21,8 +21,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from distill.device import prepare_process, resolve_device
-from distill.fast_policy import N_STACK
-from distill.ppo import build
+from distill.ppo.algorithm import build
+from distill.ppo.fast_policy import N_STACK
 from distill.schedules import LinearSchedule
 from distill.settings import replace
 from distill.teacher_config import TeacherConfig

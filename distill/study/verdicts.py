@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from distill import comparison, statistics
-from distill.comparison import Comparison, Verdict
+from distill import statistics
 from distill.config import DistillConfig
-from distill.grids import AS_LONG
-from distill.markdown import as_table
 from distill.statistics import Interval
-from distill.tables import Cell, cells_with, rows_of, seconds_text
+from distill.study import comparison
+from distill.study.comparison import Comparison, Verdict
+from distill.study.grids import AS_LONG
+from distill.study.markdown import as_table
+from distill.study.tables import Cell, cells_with, rows_of, seconds_text
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds

@@ -11,10 +11,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.curves import TEACHER_CURVE, Point
 from distill.device import was_float32
 from distill.origins import THEN, small_network_of
-from distill.rungs import Rung
+from distill.study.curves import TEACHER_CURVE, Point
+from distill.study.rungs import Rung
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
 MAX_TEACHERS = 20  # curves of a game that can be told apart

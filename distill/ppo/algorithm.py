@@ -10,10 +10,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari
 from distill.errors import DivergedError
-from distill.fast_policy import ADAM_EPS, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
 from distill.muon import MuonWithAdam
 from distill.networks import Encoder
-from distill.sb3 import AtariVecEnv
+from distill.ppo.fast_policy import ADAM_EPS, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
+from distill.ppo.sb3 import AtariVecEnv
 from distill.teacher_config import TeacherConfig
 
 

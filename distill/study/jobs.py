@@ -13,8 +13,8 @@ from typing import Any
 from distill import cli
 from distill.checkpoint import NAMES
 from distill.config import DistillConfig
-from distill.plan import Run, identity
 from distill.settings import from_mapping
+from distill.study.plan import Run, identity
 from distill.tracking import read_run
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.origins import read_origin
-from distill.rows import read_rows, write_rows
+from distill.study.rows import read_rows, write_rows
 from distill.tracking import CSV_COLUMNS
 
 TEACHER_CURVE = "rollout/ep_rew_mean"

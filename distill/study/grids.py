@@ -7,9 +7,9 @@ some axes.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.axes import AXES, GRADES
 from distill.config import DistillConfig
 from distill.parsing import MAX_STEPS
+from distill.study.axes import AXES, GRADES
 
 Block = Mapping[str, Sequence[str]]  # names of values, by axis
 

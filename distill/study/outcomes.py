@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill.config import decisive
-from distill.curves import values_of
 from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
-from distill.rows import read_rows, write_rows
-from distill.rungs import Rung
+from distill.study.curves import values_of
+from distill.study.rows import read_rows, write_rows
+from distill.study.rungs import Rung
 from distill.tracking import read_result
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from distill.axes import AXES, DEFAULTS, GAMES
 from distill.config import DistillConfig, decisive
-from distill.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
-from distill.rungs import teacher_records
 from distill.settings import from_mapping, to_yaml
+from distill.study.axes import AXES, DEFAULTS, GAMES
+from distill.study.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
+from distill.study.rungs import teacher_records
 
 
 class Run(NamedTuple):

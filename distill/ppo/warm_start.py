@@ -11,11 +11,11 @@ from torch import Tensor
 from distill.device import resolve_precision
 from distill.envs import make_atari
 from distill.errors import of_setting
-from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.initialization import N_STATES, standardize
-from distill.kickstart import Kickstart
 from distill.networks import Encoder, Student
-from distill.sb3 import AtariVecEnv
+from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
+from distill.ppo.kickstart import Kickstart
+from distill.ppo.sb3 import AtariVecEnv
 from distill.settings import replace
 from distill.student_files import load_student
 from distill.teacher import (

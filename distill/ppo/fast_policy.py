@@ -14,8 +14,8 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 from typing_extensions import override
 
-from distill.kickstart import Kickstart
 from distill.networks import Encoder
+from distill.ppo.kickstart import Kickstart
 from distill.types import Widths
 
 N_STACK = 4

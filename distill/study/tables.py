@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distill.axes import GAMES
 from distill.config import DistillConfig
 from distill.device import was_float32
-from distill.markdown import as_table, interval_text
 from distill.networks import Student, n_actor_parameters
-from distill.outcomes import Outcome
-from distill.plan import Run, identity, plan
-from distill.probe import Probe
-from distill.rungs import scored_teachers
 from distill.settings import from_mapping
 from distill.statistics import t_interval
+from distill.study.axes import GAMES
+from distill.study.markdown import as_table, interval_text
+from distill.study.outcomes import Outcome
+from distill.study.plan import Run, identity, plan
+from distill.study.probe import Probe
+from distill.study.rungs import scored_teachers
 from distill.types import WIDTHS
 
 Labels = Mapping[str, str]

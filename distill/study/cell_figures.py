@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from distill.figures import panels
 from distill.statistics import Interval, t_interval
-from distill.tables import Cell
+from distill.study.figures import panels
+from distill.study.tables import Cell
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
 

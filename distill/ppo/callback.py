@@ -13,10 +13,11 @@ from typing_extensions import override
 
 from distill.checkpoint import save_run
 from distill.errors import DivergedError
-from distill.fast_policy import FastCnnPolicy
-from distill.ladder import keep_teacher, ladder
 from distill.origins import command_of
-from distill.ppo import training_state
+from distill.ppo.algorithm import training_state
+from distill.ppo.fast_policy import FastCnnPolicy
+from distill.ppo.ladder import keep_teacher, ladder
+from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.schedules import Every, LinearSchedule
@@ -24,7 +25,6 @@ from distill.tags import TAGS
 from distill.teacher import is_teacher
 from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker, read_run
-from distill.warm_start import learn_only_values
 
 # 0 / 0 where all returns are alike, as they are before a game's first reward.
 UNDEFINED_WITHOUT_REWARD = "train/explained_variance"

@@ -11,10 +11,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from distill.config import FOLDERS
 from distill.envs import sticky_probability
-from distill.fast_policy import N_STACK, FastCnnPolicy
 from distill.files import write_atomically, write_text
 from distill.origins import name_alone
-from distill.sb3 import export_zip
+from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
+from distill.ppo.sb3 import export_zip
 from distill.settings import to_yaml
 from distill.teacher import read_record
 from distill.teacher_config import TeacherConfig

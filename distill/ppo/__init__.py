@@ -1,0 +1,1 @@
+"""Training a teacher: PPO as stable-baselines3 has it, on games and through networks of ours."""

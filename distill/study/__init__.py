@@ -1,0 +1,1 @@
+"""Studies: many distillations planned, run, and made into tables, verdicts and figures."""
