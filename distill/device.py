@@ -60,12 +60,15 @@ def prepare_process(n_threads: int | None) -> None:
 
 
 def describe_machine() -> str:
-    """Name the processor, what it computes in, the cores this process may use, and the GPU."""
+    """Name the processor, its cores for this process and the GPU; `auto`'s device with its type."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    types = "bfloat16" if has_native_bfloat16(torch.device("cpu")) else "float32"
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpu} ({types}), {cores} cores{gpu}, torch {torch.__version__}"
+    device = resolve_device("auto")
+    computes = f" ({str(resolve_precision('auto', device)).removeprefix('torch.')})"
+    where = f"{cpu}{computes}, {cores} cores"
+    if device.type == "cuda":
+        where = f"{cpu}, {cores} cores, {torch.cuda.get_device_name()}{computes}"
+    return f"{where}, torch {torch.__version__}"
 
 
 def was_float32(machine: str) -> bool:

@@ -10,6 +10,7 @@ from distill.device import (
     prepare_process,
     resolve_device,
     resolve_precision,
+    was_float32,
 )
 
 CPU = torch.device("cpu")
@@ -76,7 +77,20 @@ def test_the_machine_is_described_in_one_line():
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_two_processors_of_one_name_differ_by_what_they_compute_in(monkeypatch, native, expected):
+def test_two_processors_of_one_name_differ_by_what_they_compute_in(
+    without_gpu, monkeypatch, native, expected
+):
     capabilities = {"avx512_bf16": native, "cpu_name": "AMD EPYC"}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert describe_machine().startswith(f"AMD EPYC ({expected}), ")
+
+
+def test_where_a_gpu_computes_its_type_is_told_and_not_the_processors(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "AMD EPYC"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    text = describe_machine()
+    assert text.startswith("AMD EPYC, ")
+    assert "cores, NVIDIA H100 (bfloat16), torch" in text
+    assert not was_float32(text)
