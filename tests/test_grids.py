@@ -10,7 +10,7 @@ from distill.cli import refuse_unheard
 from distill.config import DistillConfig
 from distill.idle import SWITCHES, refuse_idle
 from distill.settings import replace
-from distill.study.axes import AXES, DEFAULTS, GAMES, GRADES
+from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
 from distill.study.grids import AS_LONG, BLOCKS
 from distill.study.plan import Run, identity, plan, teachers_by_grade
 from distill.tool_config import GRIDS
@@ -18,7 +18,7 @@ from distill.tool_config import GRIDS
 ALL_TEACHERS = {
     (env_id, grade): Path(f"teachers/{name}-{grade}.zip")
     for name, env_id in GAMES.items()
-    for grade in GRADES
+    for grade in (BEST, *GRADES)
 }
 GOOD = {key: path for key, path in ALL_TEACHERS.items() if key[1] == "good"}
 
@@ -141,10 +141,10 @@ def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
 
-def test_other_teachers_are_of_all_grades_and_of_a_third_game():
+def test_other_teachers_are_the_best_one_those_of_all_grades_and_of_a_third_game():
     cells = {(run.labels["game"], run.labels["teacher"]) for run in plan("teachers", ALL_TEACHERS)}
     graded = {(game, grade) for game in ("Freeway", "Pong") for grade in GRADES}
-    assert cells == graded | {("Breakout", "good")}
+    assert cells == graded | {("Breakout", "good"), ("Freeway", "best")}
 
 
 def test_seeds_turn_slowest():

@@ -13,6 +13,7 @@ Values = Mapping[str, Mapping[str, Any]]
 
 BUDGET = DistillConfig.total_steps
 GRADES = ("good", "medium", "bad")
+BEST = "best"  # a teacher that came after the studies had begun with their good one
 GAMES = {
     "Freeway": "FreewayNoFrameskip-v0",
     "Pong": "PongNoFrameskip-v4",

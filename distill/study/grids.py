@@ -9,7 +9,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.parsing import MAX_STEPS
-from distill.study.axes import AXES, GRADES
+from distill.study.axes import AXES, BEST, GRADES
 
 Block = Mapping[str, Sequence[str]]  # names of values, by axis
 
@@ -63,6 +63,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         },
     ),
     "teachers": (  # those that no default was chosen on
+        {"teacher": (BEST,), "seed": FIVE},
         {"game": ("Breakout",), "seed": THREE},
         {"teacher": GRADES, "game": BOTH_GAMES, "seed": THREE},
     ),

@@ -17,7 +17,7 @@ class Rung(NamedTuple):
     steps: int
     sampled: Score
     floors: Floors
-    grade: str | None = None  # good, medium or bad, if the studies use it
+    grade: str | None = None  # best, good, medium or bad, if the studies use it
 
     def first(self, n_games: int) -> "Rung":
         """Return the same over the first `n_games`, or all if there are fewer."""
