@@ -19,8 +19,8 @@ from distill import cli
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.errors import run_command
 from distill.evaluation import PROTOCOL, Score
-from distill.files import write_text
-from distill.floors import Floors, floors_of, json_text
+from distill.files import write_json
+from distill.floors import Floors, floors_of
 from distill.player import Player, games_for, load_player
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
@@ -114,7 +114,7 @@ def main() -> None:
         json.dumps({"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts})
     )
     if cfg.write_score:
-        write_text(record_path, json_text({"env_id": env_id, **record, "evaluation": evaluation}))
+        write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
 
 
 if __name__ == "__main__":

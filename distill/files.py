@@ -1,9 +1,12 @@
 """Writes that leave either the old file or the new one, whole, whenever the process dies."""
 
 import fcntl
+import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -30,6 +33,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Replace a JSON file atomically: a line a key, each list of numbers on one line."""
+    text = json.dumps(record, indent=1)
+    # Strings hold no line breaks in JSON, so that this meets lists only.
+    one_line = re.sub(r"\[\n([\s\d.,eE+-]*)\]", lambda f: f"[{' '.join(f[1].split())}]", text)
+    write_text(path, one_line + "\n")
 
 
 def lock(descriptor: int) -> bool:

@@ -5,7 +5,6 @@ some 21 times, so no score should stand without them.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distill.evaluation import PROTOCOL, Policy, Score, constant_policy, play, random_policy
-from distill.files import write_text
+from distill.files import write_json
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
 from distill.provenance import ROOT
@@ -201,12 +200,4 @@ def _write_cache(path: Path, env_id: str, floors: Floors) -> None:
         entries = _read_cache(path)
     except ValueError:
         entries = {}
-    write_text(path, json_text(entries | {env_id: floors.to_json()}))
-
-
-def json_text(record: Mapping[str, Any]) -> str:
-    """Write JSON with a line a key and each list of numbers on one line."""
-    text = json.dumps(record, indent=1)
-    # Strings hold no line breaks in JSON, so that this meets lists only.
-    one_line = re.sub(r"\[\n([\s\d.,eE+-]*)\]", lambda f: f"[{' '.join(f[1].split())}]", text)
-    return one_line + "\n"
+    write_json(path, entries | {env_id: floors.to_json()})

@@ -21,7 +21,7 @@ from distill.envs import AtariEnvs
 from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
-from distill.files import write_text
+from distill.files import write_json
 from distill.floors import CACHES, first_score_note, floors_of
 from distill.idle import SWITCHES, refuse_idle
 from distill.options import EVAL_ENVS, EVAL_SEED
@@ -136,7 +136,7 @@ def run_to_end(
             "steps_per_second": run.n_steps_done / run.train_seconds,
         }
         tracker.finish(record["settings"], {"eval/mean_reward": student["sampled"].mean})
-    write_text(run_dir / "result.json", json.dumps(record, indent=1) + "\n")
+    write_json(run_dir / "result.json", record)
     return record
 
 

@@ -1,6 +1,7 @@
 """Writes that leave the old file or the new one, whole."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.files import lock_folder, write_atomically, write_text
+from distill.files import lock_folder, write_atomically, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,3 +117,11 @@ def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):
     os.close(held)
     os.close(lock_folder(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_json_has_each_list_of_numbers_on_one_line(tmp_path):
+    record = {"scores": [1.5, -2.0], "name": "[1,  2]", "nested": {"flags": [True], "ci95": [1, 2]}}
+    write_json(tmp_path / "record.json", record)
+    text = (tmp_path / "record.json").read_text()
+    assert json.loads(text) == record
+    assert '"scores": [1.5, -2.0]' in text

@@ -7,13 +7,8 @@ import pytest
 from scripted import ScriptedEnvs, score_of
 
 from distill.evaluation import PROTOCOL
-from distill.floors import (
-    Floors,
-    cached_floors,
-    floors_of,
-    json_text,
-    measure_floors,
-)
+from distill.files import write_json
+from distill.floors import Floors, cached_floors, floors_of, measure_floors
 
 FREEWAY = "FreewayNoFrameskip-v0"
 
@@ -56,7 +51,7 @@ def test_floors_are_measured_once_and_then_read_from_the_cache(tmp_path):
 def test_shipped_floors_are_used_and_never_written(tmp_path):
     shipped, own = tmp_path / "shipped.json", tmp_path / "own.json"
     floors = floors_at([0.0] * 100, [21.0, 22.0] * 50)
-    shipped.write_text(json_text({FREEWAY: floors.to_json()}))
+    write_json(shipped, {FREEWAY: floors.to_json()})
     before = shipped.read_bytes()
     found, _ = floors_of(FREEWAY, ScriptedEnvs([[5]]), 1000, seed=0, caches=(shipped, own))
     floors_of("PongNoFrameskip-v4", ScriptedEnvs([[5]]), 3, seed=0, caches=(shipped, own))
@@ -71,7 +66,7 @@ def test_shipped_floors_are_used_and_never_written(tmp_path):
 )
 def test_cached_floors_need_as_many_games_as_asked_or_a_hundred(tmp_path, n_cached, n_asked, used):
     cache = tmp_path / "floors.json"
-    cache.write_text(json_text({FREEWAY: floors_at([0.0] * n_cached, [1.0] * n_cached).to_json()}))
+    write_json(cache, {FREEWAY: floors_at([0.0] * n_cached, [1.0] * n_cached).to_json()})
     assert (cached_floors(cache, FREEWAY, n_asked) is not None) == used
 
 
@@ -84,7 +79,7 @@ def test_floors_serve_their_like_and_those_over_the_games_of_students_serve_all(
 ):
     cache, envs = tmp_path / "floors.json", ScriptedEnvs([[5]])
     floors = floors_at([0.0] * 3, [9.0] * 3, n_envs=n_envs, seed=seed)
-    cache.write_text(json_text({FREEWAY: floors.to_json()}))
+    write_json(cache, {FREEWAY: floors.to_json()})
     found, warnings = floors_of(FREEWAY, envs, 3, seed=7, caches=(cache,))
     assert (found == floors, bool(envs.actions), warnings) == (used, not used, [])
     assert cached_floors(cache, FREEWAY, 3) == found
@@ -93,9 +88,9 @@ def test_floors_serve_their_like_and_those_over_the_games_of_students_serve_all(
 def test_floors_of_another_protocol_are_not_used(tmp_path):
     cache = tmp_path / "floors.json"
     entry = floors_at([0.0] * 100, [1.0] * 100).to_json() | {"protocol": "clipped rewards"}
-    cache.write_text(json_text({FREEWAY: entry}))
+    write_json(cache, {FREEWAY: entry})
     assert cached_floors(cache, FREEWAY, 100) is None
-    cache.write_text(json_text({FREEWAY: {"protocol": "one whose floors had other keys"}}))
+    write_json(cache, {FREEWAY: {"protocol": "one whose floors had other keys"}})
     assert cached_floors(cache, FREEWAY, 100) is None
 
 
@@ -133,10 +128,3 @@ def test_floors_are_returned_even_if_they_cannot_be_cached(tmp_path):
     floors, warnings = floors_of(FREEWAY, ScriptedEnvs([[5]]), 2, seed=0, caches=caches)
     assert floors.constant.mean == 5
     assert "not cached" in warnings[-1]
-
-
-def test_json_text_keeps_lists_of_numbers_on_one_line():
-    record = {"scores": [1.5, -2.0], "name": "[1,  2]", "nested": {"flags": [True], "ci95": [1, 2]}}
-    text = json_text(record)
-    assert json.loads(text) == record
-    assert '"scores": [1.5, -2.0]' in text

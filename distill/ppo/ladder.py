@@ -1,6 +1,5 @@
 """The ladder: teachers kept on the way, each a zip with a record beside it."""
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from distill.config import FOLDERS
 from distill.envs import sticky_probability
-from distill.files import write_atomically, write_text
+from distill.files import write_atomically, write_json
 from distill.origins import name_alone
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.sb3 import export_zip
@@ -77,7 +76,7 @@ def keep_teacher(
     def write(temporary: Path) -> None:
         export_zip(policy, int(space.n), temporary)
         # Before the zip has its name: without a record it would pass for another run's.
-        write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+        write_json(path.with_suffix(".json"), record)
 
     write_atomically(path, write)
     return path
