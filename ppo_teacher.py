@@ -26,9 +26,10 @@ from distill.ppo.algorithm import build, learn, restore
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.warm_start import check_networks, first_step, go_on
 from distill.progress import Interruption, Progress
+from distill.run_folder import create_run, lengthen_run, time_stamp
 from distill.settings import replace
 from distill.teacher_config import SWITCHES, TeacherConfig
-from distill.tracking import Tracker, create_run, lengthen_run, time_stamp
+from distill.tracking import Tracker
 
 LOG_EVERY_STEPS = 10_000
 MIN_LOGS = 100  # a short run logs at least so often, as far as its rollouts allow

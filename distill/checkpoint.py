@@ -12,8 +12,8 @@ import torch
 from distill import cli
 from distill.errors import is_out_of_memory
 from distill.files import write_atomically
+from distill.run_folder import read_run
 from distill.settings import SettingsT, from_mapping, replace
-from distill.tracking import read_run
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 FORMAT = 2  # of what is saved; another number whenever that changes

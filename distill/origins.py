@@ -6,8 +6,8 @@ from typing import Any
 
 from distill.config import PLACES
 from distill.provenance import commit_of
+from distill.run_folder import read_run
 from distill.teacher import is_teacher
-from distill.tracking import read_run
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
 THEN = ", then "  # before what lengthened a run, in its command

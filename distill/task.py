@@ -12,9 +12,9 @@ from distill.errors import of_setting
 from distill.options import DEFAULT_ENV
 from distill.player import games_for
 from distill.provenance import ROOT
+from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import NetworkTeacher, best_teacher, env_id_of, load_teacher
-from distill.tracking import time_stamp
 
 TEACHERS = ROOT / "teachers"
 

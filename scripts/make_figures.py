@@ -24,6 +24,7 @@ from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.origins import small_network_of
 from distill.provenance import ROOT
+from distill.run_folder import read_run
 from distill.study import cell_figures, figures
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.comparison import MARGIN
@@ -50,7 +51,6 @@ from distill.study.verdicts import (
     shares_by_arm,
 )
 from distill.tool_config import GRIDS
-from distill.tracking import read_run
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"

@@ -28,11 +28,12 @@ from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
+from distill.run_folder import create_run, read_result
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.settings import replace
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
-from distill.tracking import Tracker, create_run, read_result
+from distill.tracking import Tracker
 from distill.training import Hooks, check_saveable, train_student
 
 INTERIM_SEED = 20_000  # the best student is not chosen on the final games

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from distill.config import DistillConfig
+from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
-from distill.tracking import Tracker, create_run
+from distill.tracking import Tracker
 
 
 def make_run(folder: Path, name: str, kind: str, scores: dict[int, float]) -> Path:

@@ -15,8 +15,8 @@ import torch
 from distill import checkpoint as module
 from distill import cli
 from distill.checkpoint import NAMES, load_run, reopen, save_run
+from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
-from distill.tracking import create_run
 
 ROOT = Path(__file__).parent.parent
 NEWEST, PREVIOUS = NAMES

@@ -25,10 +25,10 @@ from distill.config import DistillConfig
 from distill.networks import n_actor_parameters
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
+from distill.run_folder import read_run
 from distill.settings import from_mapping
 from distill.student_files import load_student
 from distill.tags import TAGS
-from distill.tracking import read_run
 from distill.types import WIDTHS
 
 pytestmark = [pytest.mark.atari, pytest.mark.slow]

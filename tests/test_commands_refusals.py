@@ -10,8 +10,8 @@ from test_commands import GAME, SCRIPT, TEACHER, write_teacher
 
 from distill.checkpoint import NAMES
 from distill.config import DistillConfig
+from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
-from distill.tracking import create_run
 
 pytestmark = pytest.mark.atari
 

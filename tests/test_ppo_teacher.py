@@ -33,11 +33,11 @@ from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
 from distill.ppo import algorithm, ladder
+from distill.run_folder import read_run
 from distill.settings import from_mapping, replace
 from distill.student_files import save_student
 from distill.teacher import load_actor_critic
 from distill.teacher_config import TeacherConfig
-from distill.tracking import read_run
 from distill.types import WIDTHS
 
 pytestmark = pytest.mark.atari

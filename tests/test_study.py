@@ -10,11 +10,11 @@ import pytest
 
 from distill import cli
 from distill.config import DistillConfig
+from distill.run_folder import create_run
 from distill.settings import replace, to_yaml
 from distill.study.jobs import Job, can_resume, is_finished, make_jobs, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log
-from distill.tracking import create_run
 
 # Stands for run_distillation.py. Its first attempt does what is asked of the run's seed.
 PROGRAM = """

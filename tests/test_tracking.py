@@ -1,22 +1,18 @@
-"""Run folders, and the two places that every scalar goes to."""
+"""The two places that every scalar goes to."""
 
 import csv
 import itertools
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distill.schedules import LinearSchedule
-from distill.settings import from_mapping, option, replace
+from distill.run_folder import create_run
 from distill.tags import TAGS
 from distill.teacher_config import TeacherConfig
-from distill.tracking import CSV_COLUMNS, Tracker, create_run, read_run
-from distill.types import WIDTHS
+from distill.tracking import CSV_COLUMNS, Tracker
 
 KL, FPS = "distill/kl", "time/fps"
 
@@ -139,78 +135,13 @@ def test_resuming_before_anything_was_logged_starts_the_files(tmp_path):
     assert csv_rows(tmp_path) == [(10, KL, 1.0)]
 
 
-# --- run folders ---
-
-
-def a_config(**changes) -> TeacherConfig:
-    return replace(TeacherConfig(total_steps=1000), **changes)
-
-
-def test_a_runs_settings_read_back(tmp_path):
-    cfg = a_config(
-        run_dir=tmp_path / "run",
-        env="ALE/Pong-v5",
-        network=WIDTHS["1pct"],
-        learning_rate=LinearSchedule(1e-3, 1e-7, 0.3),
-        n_threads=2,
-    )
-    create_run(tmp_path / "run", cfg)
-    settings = read_run(tmp_path / "run")["settings"]
-    assert from_mapping(TeacherConfig, settings, origin="config.yaml") == cfg
-
-
-def test_a_run_records_where_it_came_from(monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", "1000"])
-    returned = create_run(tmp_path / "run", a_config())
-    record = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert record == returned
-    assert record["argv"] == ["1000"]
-    assert set(record) == {"settings", "started", "argv", "commit", "dirty", "versions", "machine"}
-    assert record["versions"]["torch"] == torch.__version__
-
-
 def test_a_run_records_no_environment_variables(monkeypatch, tmp_path):
     monkeypatch.setenv("API_TOKEN", "do-not-tell")
-    create_run(tmp_path / "run", a_config())
+    create_run(tmp_path / "run", TeacherConfig(total_steps=1000))
     with Tracker(tmp_path / "run") as tracker:
         tracker.log({KL: 1.0}, 1)
     for path in (tmp_path / "run").iterdir():
         assert b"do-not-tell" not in path.read_bytes()
-
-
-def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "kept.txt").write_text("kept")
-    with pytest.raises(FileExistsError, match=f"--run_dir {tmp_path} exists.*--resume {tmp_path}"):
-        create_run(tmp_path, a_config())
-    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
-
-
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"cannot create --run_dir .*file/run: Not a directory"):
-        create_run(tmp_path / "file" / "run", a_config())
-
-
-@pytest.mark.parametrize("content", [None, "a: 1\n", "settings: 3\n", "- x\n", "[", ""])
-def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path, content):
-    if content is not None:
-        (tmp_path / "config.yaml").write_text(content)
-    with pytest.raises((FileNotFoundError, ValueError), match=str(tmp_path)):
-        read_run(tmp_path)
-
-
-@dataclass(frozen=True)
-class Odd:
-    """A setting whose value YAML might take for something else."""
-
-    text: str = option("1:0", "any text", str)
-
-
-@pytest.mark.parametrize("text", ["1:0", "null", "yes", "1e3", "2026-01-01", "", "a: b", "'", "ä"])
-def test_texts_that_resemble_other_things_read_back(tmp_path, text):
-    create_run(tmp_path / "run", Odd(text))
-    settings = read_run(tmp_path / "run")["settings"]
-    assert from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
 
 
 def test_event_files_of_one_run_are_never_of_one_second(tmp_path):

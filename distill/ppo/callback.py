@@ -20,11 +20,12 @@ from distill.ppo.ladder import keep_teacher, ladder
 from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
+from distill.run_folder import read_run
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
 from distill.teacher import is_teacher
 from distill.teacher_config import TeacherConfig
-from distill.tracking import Tracker, read_run
+from distill.tracking import Tracker
 
 # 0 / 0 where all returns are alike, as they are before a game's first reward.
 UNDEFINED_WITHOUT_REWARD = "train/explained_variance"

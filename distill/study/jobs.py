@@ -13,9 +13,9 @@ from typing import Any
 from distill import cli
 from distill.checkpoint import NAMES
 from distill.config import DistillConfig
+from distill.run_folder import read_run
 from distill.settings import from_mapping
 from distill.study.plan import Run, identity
-from distill.tracking import read_run
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""A run's folder: config.yaml with settings, command line and provenance, and result.json."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.files import write_text
+from distill.provenance import provenance
+from distill.settings import Settings, read_yaml, to_yaml
+
+
+def time_stamp() -> str:
+    """Return the time, UTC, as names of runs and teachers carry it."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
+    """Make the folder of a new run, and config.yaml: settings, command line and provenance.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileExistsError: if there is such a folder; a run's folder is never used twice.
+    """
+    if run_dir.exists():
+        raise FileExistsError(
+            f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
+        )
+    try:
+        run_dir.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"settings": to_yaml(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
+    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+    return record
+
+
+def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
+    """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
+    record = read_run(run_dir)
+    if int(record["settings"]["total_steps"]) == total_steps:
+        return
+    record["settings"]["total_steps"] = total_steps
+    change = {"at_step": at_step, "total_steps": total_steps, **provenance()}
+    record["lengthened"] = [*record.get("lengthened", []), change]
+    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+
+
+def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
+    """Return what `create_run` wrote; `flag` is what named the folder.
+
+    Raises:
+        FileNotFoundError: if the folder is not a run.
+        ValueError: if its config.yaml is damaged.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{flag} {run_dir} is not a run folder: it has no config.yaml")
+    record = read_yaml(path)
+    if not isinstance(record.get("settings"), dict):
+        raise ValueError(f"{path} holds no settings of a run")
+    return record
+
+
+def read_result(run_dir: Path) -> dict[str, Any] | None:
+    """Return what a distillation that came to its end left in result.json; None for other runs.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = run_dir / "result.json"
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
