@@ -51,7 +51,7 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     collect([*runs, make_run(tmp_path, "c", "plain", {10: 1.0})], tmp_path / "curves.csv")
     kinds = {"a": "PPO net3", "b": "teacher", "c": "plain"}
     points = [
-        p._replace(kind=kinds[p.run], machine="m")
+        p._replace(kind=kinds[p.run], machine="m", seed=0)
         for p in read_rows(tmp_path / "curves.csv", Point)
     ]
     game = points[0].env_id
@@ -62,16 +62,21 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     assert set(np.asarray(floor.get_ydata())) == {2.0}
 
 
-def test_a_small_network_that_learned_in_float32_is_told_from_one_in_bfloat16(tmp_path):
-    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "ab"]
+def test_small_networks_are_told_apart_by_precision_and_seed(tmp_path):
+    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "abc"]
     collect(runs, tmp_path / "curves.csv")
-    machines = {"a": "AMD EPYC (bfloat16), 2 cores", "b": "AMD EPYC (float32), 2 cores"}
+    bfloat16, float32 = "AMD EPYC (bfloat16), 2 cores", "AMD EPYC (float32), 2 cores"
+    made = {"a": (bfloat16, 0), "b": (float32, 0), "c": (float32, 1)}
     points = [
-        p._replace(kind="PPO net3", machine=machines[p.run])
+        p._replace(kind="PPO net3", machine=made[p.run][0], seed=made[p.run][1])
         for p in read_rows(tmp_path / "curves.csv", Point)
     ]
     (axes,) = figures.draw_small(points, {}).axes
-    assert [line.get_label() for line in axes.lines] == ["PPO net3", "PPO net3, in float32"]
+    assert [line.get_label() for line in axes.lines] == [
+        "PPO net3",
+        "PPO net3, in float32",
+        "PPO net3, seed 1, in float32",
+    ]
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():

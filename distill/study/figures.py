@@ -90,16 +90,17 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
     """Draw how PPO learns in networks of a student's size, a panel a game.
 
     Args:
-        points: of all runs; others than these are left out.
+        points: of all runs; others than these are left out. Seeds other than 0 are named.
         levels: by game, what they are held against: scores by name, drawn as lines.
     """
     small = [p for p in points if small_network_of(p.kind)]
     figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
-        for run, kind, machine in dict.fromkeys((p.run, p.kind, p.machine) for p in mine):
-            label = f"{kind}, in float32" if was_float32(machine) else kind
-            axes.plot(*curve(mine, run, TEACHER_CURVE), label=label)
+        for p in {p.run: p for p in mine}.values():
+            seed = f", seed {p.seed}" if p.seed else ""
+            label = f"{p.kind}{seed}" + (", in float32" if was_float32(p.machine) else "")
+            axes.plot(*curve(mine, p.run, TEACHER_CURVE), label=label)
         styles = itertools.cycle(
             ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )
