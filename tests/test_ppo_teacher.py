@@ -218,11 +218,11 @@ def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypa
     model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     first = ladder.keep_teacher(model, cfg, started, 10, {"run": "a"})
 
-    def killed(path: Path, text: str) -> None:
+    def killed(path: Path, record: dict) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(ladder, "write_text", killed)
+        patched.setattr(ladder, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
     again = ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
