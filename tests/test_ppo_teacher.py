@@ -218,7 +218,7 @@ def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypa
     model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     first = ladder.keep_teacher(model, cfg, started, 10, {"run": "a"})
 
-    def killed(path: Path, record: dict) -> None:
+    def killed(path: Path, record: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
