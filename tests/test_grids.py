@@ -137,7 +137,7 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    games = 100 if grid in ("students", "budgets", "teachers") else 50
+    games = 100 if grid in ("students", "budgets", "teachers", "breakout") else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
 
@@ -145,6 +145,14 @@ def test_other_teachers_are_the_best_one_those_of_all_grades_and_of_a_third_game
     cells = {(run.labels["game"], run.labels["teacher"]) for run in plan("teachers", ALL_TEACHERS)}
     graded = {(game, grade) for game in ("Freeway", "Pong") for grade in GRADES}
     assert cells == graded | {("Breakout", "good"), ("Freeway", "best")}
+
+
+def test_breakout_is_asked_for_steps_weights_and_updates_one_at_a_time():
+    default, *others = chosen(plan("breakout", GOOD), seed="0")
+    assert default.id in {run.id for run in plan("teachers", GOOD)}  # run once for both
+    assert [
+        {axis for axis in run.labels if run.labels[axis] != default.labels[axis]} for run in others
+    ] == [{"budget"}, {"student"}, {"setting"}]
 
 
 def test_seeds_turn_slowest():

@@ -18,13 +18,14 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("students", "budgets", "teachers")
+LEVEL_GRIDS = ("students", "budgets", "teachers", "breakout")
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
+ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
 # thread (bfloat16) a quarter of the budget takes aux and bonus 1.5 to 1.6 times as long as plain,
 # both and rnd 1.7 to 1.8; uncertainty adds a fifth of plain's time. `both` of the whole budget
@@ -66,6 +67,11 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {"teacher": (BEST,), "seed": FIVE},
         {"game": ("Breakout",), "seed": THREE},
         {"teacher": GRADES, "game": BOTH_GAMES, "seed": THREE},
+    ),
+    "breakout": (  # what the defaults lack there: training, weights, or updates
+        {**ON_BREAKOUT, "budget": ("whole", "fourfold")},
+        {**ON_BREAKOUT, "student": ("net1",)},
+        {**ON_BREAKOUT, "setting": ("twice as many updates",)},
     ),
     "initialization": (
         {
