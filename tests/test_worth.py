@@ -5,6 +5,7 @@ from itertools import cycle, islice
 import pytest
 from scripted import score_of
 
+from distill.evaluation import Score
 from distill.floors import Floors
 from distill.worth import worth
 
@@ -86,3 +87,24 @@ def test_worth_says_that_all_games_ended_alike():
 )
 def test_different_games_with_few_returns_are_not_called_the_same(returns):
     assert "distinct" not in worth(score_of(*returns), FREEWAY_FLOORS, FREEWAY)
+
+
+def from_openings(n_openings, returns, lengths):
+    """100 games that the opening decides."""
+    return Score(*(tuple(islice(cycle(x[:n_openings]), 100)) for x in (returns, lengths)))
+
+
+def test_worth_says_that_openings_decided_all_games_though_two_returns_lie_side_by_side():
+    returns, lengths = [20] + [21] * 49, [1600 + 20 * opening for opening in range(50)]
+    text = worth(from_openings(26, returns, lengths), FREEWAY_FLOORS, "PongNoFrameskip-v4")
+    assert text.endswith(
+        "26 pairs of return and length in 100 games: nearly the same game again, the interval is"
+        " too narrow"
+    )
+    text = worth(from_openings(50, returns, lengths), FREEWAY_FLOORS, "PongNoFrameskip-v4")
+    assert "same game" not in text
+
+
+def test_lengths_that_a_clock_sets_are_not_taken_for_repeated_games():
+    returns, lengths = [21, 22, 23] * 8, [2041 + opening % 8 for opening in range(24)]
+    assert "same game" not in worth(from_openings(24, returns, lengths), FREEWAY_FLOORS, FREEWAY)
