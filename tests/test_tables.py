@@ -81,6 +81,12 @@ def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
     assert tables.by_identity([old]) == {run.id: old}
 
 
+def test_of_two_outcomes_of_the_same_settings_the_later_row_counts():
+    run = runs_of("sampling")[0]
+    earlier, later = outcome(run, share=0.4), outcome(run, share=0.6)
+    assert tables.by_identity([earlier, later]) == {run.id: later}
+
+
 def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
     run = runs_of("sampling")[0]
     other = outcome(run._replace(cfg=replace(run.cfg, learning_rate="0.1")))

@@ -52,7 +52,10 @@ class Cell(NamedTuple):
 
 
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
-    """Index outcomes by what decided them; settings newer than they are at their default."""
+    """Index outcomes by what decided them; settings newer than they are at their default.
+
+    Of two with the same settings, made by two versions of the program, the later row counts.
+    """
     return {
         identity(from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
         for o in outcomes
