@@ -71,6 +71,9 @@ def _weights(
     _refuse_by_header(header)
     if with_value and not _shares(state, extractor):
         raise ValueError("has a critic with an encoder of its own")
+    n_numbers = {key: state[key].numel() for key in keys.values()}
+    largest = max(n_numbers, key=n_numbers.__getitem__)
+    _refuse_large(sum(n_numbers.values()), f"{largest} and the other layers")
     return {name: _checked(key, state[key]) for name, key in keys.items()}
 
 
@@ -111,11 +114,16 @@ def _refuse_by_header(header: dict[str, Any]) -> None:
         raise ValueError("was trained without scaling of pixels (normalize_images=False)")
 
 
+def _refuse_large(n_numbers: int, where: str) -> None:
+    """Refuse more numbers than a file may hold: a stride of 0 makes few bytes a large tensor."""
+    if n_numbers > MAX_POLICY_BYTES // 2:
+        raise ValueError(f"has {n_numbers:,} numbers in {where}")
+
+
 def _checked(key: str, weight: Tensor) -> Tensor:
     if weight.dtype not in (torch.float32, torch.float16):
         raise ValueError(f"has {key} in {weight.dtype}, not float32 or float16")
-    if weight.numel() > MAX_POLICY_BYTES // 2:  # a stride of 0 makes few bytes a large tensor
-        raise ValueError(f"has {weight.numel():,} numbers in {key}")
+    _refuse_large(weight.numel(), key)
     weight = weight.float().contiguous()
     if not torch.isfinite(weight).all():
         raise ValueError(f"has {key} with numbers that are not finite")

@@ -14,6 +14,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 from zips import as_bytes, saved, stock_model, tiny_state, write_zip
 
+from distill import sb3_zip
 from distill.sb3_zip import read_actor
 
 
@@ -248,6 +249,15 @@ def test_a_bomb_inside_policy_pth_is_refused(tmp_path):
 def test_a_few_bytes_that_claim_to_be_a_large_tensor_are_refused(tmp_path):
     state = tiny_state() | {"action_net.weight": torch.zeros(1).expand(2**40, 5)}
     assert "numbers in action_net.weight" in refusal(write_zip(tmp_path / "a.zip", state))
+
+
+def test_layers_that_are_large_together_are_refused_before_any_is_copied(monkeypatch, tmp_path):
+    state = {key: torch.zeros(1).expand(100) for key in tiny_state()}
+    path = write_zip(tmp_path / "a.zip", state)
+    monkeypatch.setattr(sb3_zip, "MAX_POLICY_BYTES", 2 * 100)  # each alone is within it
+    monkeypatch.setattr(sb3_zip, "_checked", None)
+    assert "numbers in" in refusal(path)
+    assert "and the other layers" in refusal(path)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
