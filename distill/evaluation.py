@@ -153,8 +153,11 @@ class Score:
         Raises:
             KeyError, TypeError, ValueError: if it is something else.
         """
-        scores = tuple(float(score) for score in values["scores"])
-        lengths = tuple(int(length) for length in values["lengths_steps"])
+        try:
+            scores = tuple(float(score) for score in values["scores"])
+            lengths = tuple(int(length) for length in values["lengths_steps"])
+        except OverflowError as error:  # JSON has integers beyond float's range, and Infinity
+            raise ValueError("scores") from error
         if not scores or len(scores) != len(lengths) or not all(map(math.isfinite, scores)):
             raise ValueError("scores")
         return cls(scores, lengths)

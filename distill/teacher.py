@@ -182,7 +182,7 @@ def _age(path: Path) -> tuple[str, str, int]:
 def _sampled_score(path: Path) -> float:
     try:
         mean = float(read_record(path)["evaluation"]["sampled"]["mean"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return -math.inf
     return mean if math.isfinite(mean) else -math.inf
 

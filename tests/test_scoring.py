@@ -248,6 +248,8 @@ def test_scores_over_fewer_or_other_games_than_students_do_not_count(path, recor
         json.dumps(record_of()).encode()[:-40],
         json.dumps(record_of()).replace("4.0", "NaN").encode(),
         json.dumps(record_of()).replace("[4.0, 5.0, 6.0]", "[]").encode(),
+        json.dumps(record_of()).replace("4.0", "1" + 400 * "0").encode(),
+        json.dumps(record_of()).replace("[100, ", "[Infinity, ").encode(),
         json.dumps(record_of()).replace("scores", "points").encode(),
         b"[" * 100_000,
     ],
