@@ -16,7 +16,7 @@ from distill.run_folder import read_run
 from distill.settings import SettingsT, from_mapping, replace
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
-FORMAT = 2  # of what is saved; another number whenever that changes
+FORMAT = 3  # of what is saved; another number whenever that changes
 OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
 
 

@@ -67,6 +67,7 @@ class Distillation:
         return {
             "steps": self.n_steps_done,
             "n_updates": self.n_updates,
+            "is_fitted": self.is_fitted,
             "train_seconds": self.train_seconds,
             "student": self.student.state_dict(),
             "icm": None if self.icm is None else self.icm.state_dict(),
@@ -85,7 +86,7 @@ class Distillation:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` returned; the games start anew."""
         self.n_steps_done, self.n_updates = state["steps"], state["n_updates"]
-        self.is_fitted = self.is_fitted or self.n_updates > 0
+        self.is_fitted = state["is_fitted"]
         self.train_seconds = state["train_seconds"]
         self.student.load_state_dict(state["student"])
         if self.icm is not None:

@@ -142,7 +142,10 @@ def losses_of(
 def draw(
     run: Distillation, newest: NewestRollout | None, weights: Mapping[str, float]
 ) -> tuple[Batch | None, PolicyBatch | None]:
-    """Draw an update's minibatches; None where no term needs one or there is nothing to draw."""
+    """Draw an update's minibatches; None where no term needs one or there is nothing to draw.
+
+    Layers that wait for their first states learn from nothing, not from the newest rollout either.
+    """
     cfg, batch = run.cfg, None
     if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_candidates:
         batch = run.ring.sample(
@@ -152,7 +155,9 @@ def draw(
             n_candidates=cfg.n_candidates,
             prefer=cfg.prefer,
         )
-    return batch, newest and newest.sample(run.ring, run.policy_rng, cfg.batch_size)
+    if newest is None or not run.is_fitted:
+        return batch, None
+    return batch, newest.sample(run.ring, run.policy_rng, cfg.batch_size)
 
 
 @torch.no_grad()  # only looked at

@@ -397,6 +397,27 @@ def test_schedules_are_logged_as_they_were_used():
     np.testing.assert_allclose(tracker.column("explore/epsilon"), expected, rtol=1e-6, atol=1e-9)
 
 
+def test_students_act_and_encoders_learn_by_their_schedules(monkeypatch):
+    fading = LinearSchedule(1.0, 0.0, 0.5)
+    cfg = settings(**CURIOUS, epsilon=fading, w_icm=fading, icm_gradient="inverse")
+    own, gradients = [], []
+    label, compute_losses = training.label, training.compute_losses
+
+    def watched_label(rollout, *rest):
+        own.append(float(rollout.on_policy.mean()))
+        return label(rollout, *rest)
+
+    def watched_losses(*args, icm_gradient, **more):
+        gradients.append(icm_gradient)
+        return compute_losses(*args, icm_gradient=icm_gradient, **more)
+
+    monkeypatch.setattr(training, "label", watched_label)
+    monkeypatch.setattr(training, "compute_losses", watched_losses)
+    train(make_run(cfg))
+    assert (own[0], own[5:]) == (0.0, [1.0] * 5)  # epsilon 1 and 0; ten rollouts
+    assert gradients == ["inverse"] * 8 + ["none"] * 10  # two updates a rollout from the second on
+
+
 def test_an_intrinsic_reward_that_no_longer_counts_is_not_logged_on():
     cfg = settings(**CURIOUS | {"c_int": LinearSchedule(1.0, 0.0, 0.5)})
     tracker = train(make_run(cfg))
@@ -445,6 +466,16 @@ def test_what_the_last_update_broke_is_not_saved():
         check_saveable(run)
 
 
+def test_a_predictor_that_is_broken_is_not_saved():
+    run = make_run(settings(**RND))
+    train(run)
+    assert run.rnd is not None
+    with torch.no_grad():
+        next(run.rnd.predictor.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="term rnd is not finite"):
+        check_saveable(run)
+
+
 @EACH_KIND
 def test_a_healthy_run_is_saveable_and_none_the_different_for_it(what):
     run = make_run(settings(**what))
@@ -480,6 +511,29 @@ def test_layers_are_standardized_once_however_late_the_first_pair_comes(monkeypa
     monkeypatch.setattr(training, "standardize", lambda encoder, obs: fitted.append(len(obs)))
     train(make_run(settings(n_steps=1, learning_starts=0, steps_per_update=4)))
     assert len(fitted) == 1
+
+
+def test_nothing_is_learned_before_the_layers_are_standardized(monkeypatch):
+    """The first rollouts, of one row, have no pair; PPO alone could learn from them."""
+    cfg = settings(**FROM_SCRATCH, n_steps=1, learning_starts=0, steps_per_update=4)
+    run, found = make_run(cfg), []
+    drawn = deepcopy(run.student.encoder.state_dict())
+    monkeypatch.setattr(
+        training, "standardize", lambda encoder, obs: found.append(deepcopy(encoder.state_dict()))
+    )
+    train(run)
+    (before,) = found
+    assert all(torch.equal(before[name], weight) for name, weight in drawn.items())
+
+
+def test_a_run_resumed_before_its_layers_were_standardized_standardizes_them():
+    cfg = settings(n_steps=1, learning_starts=0, steps_per_update=4)
+    first, resumed = interrupted(cfg, after=1)
+    assert first.n_updates > 0
+    assert not first.is_fitted
+    assert not resumed.is_fitted
+    train(resumed)
+    assert resumed.is_fitted
 
 
 def test_entropy_alone_is_trained_on_too():
