@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from in_process import run_main
@@ -32,7 +33,8 @@ from distill.files import lock_folder
 from distill.muon import MuonWithAdam
 from distill.networks import Student
 from distill.parsing import MAX_STEPS
-from distill.ppo import algorithm, ladder
+from distill.ppo import algorithm, callback, ladder
+from distill.ppo.fast_policy import FastCnnPolicy
 from distill.run_folder import read_run
 from distill.settings import from_mapping, replace
 from distill.student_files import save_student
@@ -256,6 +258,32 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     assert (settings["network"], settings["kickstart"]) == ("0.3pct", teacher.name)
 
 
+@pytest.mark.parametrize("kickstarted", [False, True])
+def test_ppo_learns_by_the_schedules(monkeypatch, finished, tmp_path, kickstarted):
+    monkeypatch.chdir(tmp_path)
+    train, found = PPO.train, []
+
+    def watched(model: PPO) -> None:
+        assert isinstance(model.policy, FastCnnPolicy)
+        teacher = model.policy.kickstart
+        weights = () if teacher is None else (teacher.w_entropy, teacher.w_kl)
+        found.append((model.policy.repeat_probability, model.ent_coef, *weights))
+        train(model)
+
+    monkeypatch.setattr(PPO, "train", watched)
+    schedules = ["--w_entropy", "0.04:0", "--repeat_probability", "0.8", "--repeat_steps", "512"]
+    if kickstarted:
+        teacher = only(finished, "teachers/*.zip")
+        schedules += ["--kickstart", str(teacher), "--w_kickstart", "0.8:0:0.5"]
+    assert run_main(monkeypatch, ppo_teacher, "512", *SMALL, *schedules) == 0
+    held, w_entropy = (0.8, 0.6, 0.4, 0.2), (0.04, 0.03, 0.02, 0.01)
+    if kickstarted:  # its regularizer has both weights in it, and stands where the entropy does
+        expected = zip(held, [1.0] * 4, w_entropy, (0.8, 0.4, 0.0, 0.0), strict=True)
+    else:
+        expected = zip(held, w_entropy, strict=True)
+    np.testing.assert_allclose(found, list(expected), rtol=1e-6, atol=1e-9)
+
+
 def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path):
     """Curves, ladder and schedules begin where the teacher ends, and all layers learn at once."""
     monkeypatch.chdir(tmp_path)
@@ -313,8 +341,12 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     assert "is being written by another process" in line
     os.close(held)
     assert (run_dir / "config.yaml").read_text() == config
+    monkeypatch.setattr(callback, "ladder", lambda total_steps: [500, 2000, 3000, total_steps])
     assert run_main(monkeypatch, ppo_teacher, "4000", "--resume", str(run_dir)) == 0
     assert "for 4,000 steps" in capsys.readouterr().out
+    # The rungs below belong to the run as it was: what is kept now would not be theirs.
+    kept = {path.name.split("n_iters")[1] for path in Path("teachers").glob("*.zip")}
+    assert kept == {"3000.zip", "4000.zip"}
     assert load_run(run_dir)[0]["steps"] == 4000 + -4000 % ROLLOUT_STEPS
     rates = [rate for rate in logged(run_dir, "train/learning_rate") if rate[0] > begun]
     assert rates
