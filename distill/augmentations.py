@@ -32,7 +32,7 @@ def make_transform(name: str) -> Transform:
         "erasing": lambda: K.RandomErasing(scale=(0.02, 0.1), p=1.0),  # share of area, to black
         "blur": lambda: K.RandomGaussianBlur((5, 5), sigma=(0.3, 1.5), p=1.0),  # sigma in pixels
         "rotation": lambda: K.RandomAffine(degrees=5.0, padding_mode="border", p=1.0),
-        "resample": lambda: nn.Sequential(  # shifts by up to 4 pixels, zooms by 0.91 to 1.05
+        "resample": lambda: nn.Sequential(  # shifts by up to 8 pixels, zooms by 0.91 to 1.05
             nn.ReplicationPad2d(4),
             K.RandomResizedCrop(side, (0.75, 1.0), (0.95, 1.05), cropping_mode="resample"),
         ),

@@ -63,7 +63,10 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
 
 
 class MetricsLog:
-    """Averages the metrics of rollouts and writes them when due."""
+    """Averages the metrics of rollouts and writes them when due.
+
+    A resumed run's first row is of the rollouts since it went on: no checkpoint holds this.
+    """
 
     def __init__(self, run: Distillation, tracker: Tracker) -> None:
         self._run, self._tracker = run, tracker

@@ -85,7 +85,7 @@ class Step(NamedTuple):
         BoolArray  # (N,) an episode ended for the learner: a game over, or a lost life in training
     )
     game_over: BoolArray  # (N,) the emulator started a new game
-    truncated: BoolArray  # (N,) the game over came from the time limit
+    truncated: BoolArray  # (N,) it came from the time limit, or cut one of the first games short
     final_obs: ByteArray | None  # (N, S, 84, 84), rows valid only where game_over; None if nowhere
     games: list[Game]  # the games that ended in this step
 

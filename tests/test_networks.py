@@ -137,6 +137,7 @@ def test_a_value_head_leaves_the_other_weights_as_they_were():
     with_value = Student(WIDTHS["net3"], 6, with_value=True).state_dict()
     assert set(with_value) - set(without) == {"value_net.weight", "value_net.bias"}
     assert all(torch.equal(with_value[name], tensor) for name, tensor in without.items())
+    assert not with_value["value_net.weight"].any()  # it knows of no state
 
 
 def test_logits_are_the_action_heads_answer_to_the_features():

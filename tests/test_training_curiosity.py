@@ -97,6 +97,13 @@ def test_the_places_that_a_student_saw_are_counted_with_and_without_curiosity(wh
     assert tracker.column("explore/coverage") == [2.0] + [3.0] * 9
 
 
+def test_a_rollout_counts_for_the_stretch_that_it_began_in(monkeypatch):
+    run, began = make_run(), []
+    monkeypatch.setattr(run.coverage, "add", lambda obs, step: began.append(step))
+    train(run)
+    assert began == list(range(0, 160, 16))
+
+
 def test_features_that_have_collapsed_are_warned_of_once_even_over_a_resume(capsys):
     cfg = settings(**AUX)
     first, resumed = make_run(cfg), make_run(cfg)
