@@ -509,6 +509,41 @@ def test_after_a_cut_score_and_length_are_of_the_next_game_alone():
         ]
 
 
+def breakouts(n_steps: int, cut_at: int) -> list[Step]:
+    """Two games at random, the second cut at an age."""
+    envs = make_atari("BreakoutNoFrameskip-v4", 2, seed=0, training=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill.envs.STAGGER_STEPS", 2 * cut_at)
+        return list(play(envs, random_policy(), n_steps))
+
+
+def test_one_game_may_end_and_another_be_cut_in_one_step():
+    uncut = breakouts(400, 10**6)
+    first_end, second_end = (
+        next(t for t, step in enumerate(uncut) if step.game_over[i]) for i in range(2)
+    )
+    assert first_end < second_end
+    both = breakouts(first_end + 1, first_end + 1)[-1]
+    assert (both.game_over.tolist(), both.truncated.tolist()) == ([True, True], [False, True])
+    assert [game.env for game in both.games] == [0]
+    first_final_obs = uncut[first_end].final_obs
+    assert both.final_obs is not None
+    assert first_final_obs is not None
+    np.testing.assert_array_equal(both.final_obs[0], first_final_obs[0])
+    np.testing.assert_array_equal(both.final_obs[1], uncut[first_end].obs[1])
+
+
+def test_a_game_that_ends_at_the_age_of_its_cut_is_a_whole_one():
+    uncut = breakouts(400, 10**6)
+    end = next(t for t, step in enumerate(uncut) if step.game_over[1])
+    step = breakouts(end + 1, end + 1)[-1]
+    assert step.game_over[1]
+    assert not step.truncated[1]
+    assert [game for game in step.games if game.env == 1] == [
+        game for game in uncut[end].games if game.env == 1
+    ]
+
+
 def test_no_game_is_cut_in_evaluation():
     envs = make_atari("FreewayNoFrameskip-v0", 2, seed=0, training=False)
     with pytest.MonkeyPatch.context() as patch:
