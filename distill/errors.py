@@ -1,5 +1,6 @@
 """Errors: training that diverged, and how a command tells of what went wrong."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,12 +32,17 @@ def of_setting(flag: str) -> Iterator[None]:
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Run a command; turn the errors a user can cause into one line on standard error.
 
-    Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted.
+    Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted, 141 nobody
+    reads on.
     """
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough; what is left must not be tried at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         _fail(error, 2)
     except (OSError, DivergedError) as error:

@@ -1,5 +1,6 @@
 """Writes that leave either the old file or the new one, whole, whenever the process dies."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -26,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if path.parent.is_dir():
+        with contextlib.suppress(OSError):  # that of the write says more
             temporary.unlink(missing_ok=True)
 
 

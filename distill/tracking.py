@@ -1,5 +1,6 @@
 """What a run logs: from one call TensorBoard events and metrics.csv."""
 
+import contextlib
 import csv
 import io
 import os
@@ -131,6 +132,9 @@ class Tracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.writer.close()
-        self._file.close()
+        hidden = () if error is None else (OSError,)  # of the same reason: the first says more
+        with contextlib.suppress(*hidden):
+            self.writer.close()
+        with contextlib.suppress(*hidden):
+            self._file.close()
         os.close(self._lock)

@@ -1,13 +1,17 @@
 """How commands end."""
 
 import errno
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import distill
 from distill.errors import DivergedError, of_setting, run_command
 
 
@@ -43,6 +47,25 @@ def test_an_error_is_one_line_on_standard_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "--seed", "x"])
     status_of(ValueError("two\nlines"))
     assert capsys.readouterr() == ("", "train.py: error: two lines\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    program = tmp_path / "talks.py"
+    program.write_text(
+        "from distill.errors import run_command\n"
+        "run_command(lambda: [print('line ' * 1000) for _ in range(1000)])\n"
+    )
+    root = Path(distill.__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
 
 
 def test_a_mistake_in_the_program_shows_where_it_is():

@@ -96,6 +96,15 @@ def test_a_limit_on_file_size_leaves_the_old_file_and_nothing_else(old):
     assert names(old.parent) == ["file.txt"]
 
 
+def test_what_cannot_be_cleaned_up_does_not_hide_what_went_wrong(old, monkeypatch):
+    def read_only(*args, **more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(OSError, match=rf"cannot write {old}: Read-only file system"):
+        write_atomically(old, read_only)
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_file(old):
     # A file where the folder should be: unlike missing permissions, this stops root too.
     with pytest.raises(OSError, match=r"cannot write .*checkpoint\.pt: "):

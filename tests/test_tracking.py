@@ -1,6 +1,7 @@
 """The two places that every scalar goes to."""
 
 import csv
+import errno
 import itertools
 import time
 from pathlib import Path
@@ -150,6 +151,19 @@ def test_event_files_of_one_run_are_never_of_one_second(tmp_path):
             pass
     seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.*")]
     assert len(seconds) == len(set(seconds)) == 3
+
+
+def test_curves_that_cannot_be_written_end_in_one_error(tmp_path, monkeypatch):
+    """Closing fails for the same reason; its error would take the place of the one that tells."""
+
+    def full(*args, **more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tracker = Tracker(tmp_path)
+    monkeypatch.setattr(tracker.writer, "flush", full)
+    monkeypatch.setattr(tracker.writer, "close", full)
+    with pytest.raises(OSError, match=f"cannot write curves to {tmp_path}: No space"), tracker:
+        tracker.log({"loss/distill": 1.0}, 1)
 
 
 def test_a_run_has_one_tracker_at_a_time(tmp_path):
