@@ -1,5 +1,6 @@
 """Settings that would change nothing, which a new run refuses."""
 
+import math
 from collections.abc import Mapping
 
 from distill.config import DistillConfig
@@ -29,6 +30,13 @@ def refuse_idle(cfg: DistillConfig) -> None:
         raise ValueError(
             f"--learning_starts must be below --total_steps, {cfg.total_steps:,}, got"
             f" {cfg.learning_starts:,}: nothing would be learned"
+        )
+    rollout_steps = cfg.n_envs * cfg.n_steps
+    n_steps = math.ceil(cfg.total_steps / rollout_steps) * rollout_steps - cfg.learning_starts
+    if cfg.steps_per_update > n_steps:
+        raise ValueError(
+            f"--steps_per_update must be at most the {n_steps:,} steps after --learning_starts, got"
+            f" {cfg.steps_per_update:,}: nothing would be learned"
         )
     if not cfg.weights(JUST_BEFORE_THE_END):
         raise ValueError(

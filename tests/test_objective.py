@@ -576,6 +576,12 @@ def test_a_run_that_would_end_before_its_first_update_is_refused():
     ):
         refuse_idle(DistillConfig(total_steps=500, learning_starts=500))
     refuse_idle(DistillConfig(total_steps=501, learning_starts=500))
+    rollouts = DistillConfig(total_steps=1000, learning_starts=0, n_envs=4, n_steps=8)  # 32 steps
+    refuse_idle(replace(rollouts, steps_per_update=1024))
+    with pytest.raises(
+        ValueError, match=r"--steps_per_update must be at most the 1,024 steps .*, got 1,025"
+    ):
+        refuse_idle(replace(rollouts, steps_per_update=1025))
 
 
 def test_a_run_that_would_learn_nothing_at_its_end_is_refused():
