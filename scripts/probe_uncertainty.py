@@ -60,7 +60,7 @@ def probe_game(
 ) -> tuple[list[Probe], list[Augmented]]:
     """Measure one game; returns a row a signal, and a state from the middle with its changes."""
     teacher, better = map(load_teacher, paths)
-    games = make_atari(env_id, cfg.n_games, seed=cfg.seed, training=False)
+    games = make_atari(env_id, cfg.n_games, seed=cfg.seed, training=False, n_threads=cfg.n_threads)
     rng = np.random.default_rng(cfg.seed)
     states = visit(teacher, games, cfg.n_states, every=cfg.every_steps, rng=rng)
     found = judge(*signals_and_errors(teacher, better, states, seed=cfg.seed))
