@@ -17,7 +17,8 @@ import torch
 
 from distill import cli
 from distill.device import prepare_process, resolve_device, resolve_precision
-from distill.errors import run_command
+from distill.envs import check_env_id
+from distill.errors import of_setting, run_command
 from distill.evaluation import PROTOCOL, Score
 from distill.files import write_json
 from distill.floors import Floors, floors_of
@@ -90,8 +91,11 @@ def main() -> None:
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
+    if cfg.env is not None:
+        check_env_id(cfg.env)
     path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir, cfg.env)
-    player = load_player(path, device=device, dtype=dtype)
+    with of_setting("--teacher_chkpt"):
+        player = load_player(path, device=device, dtype=dtype)
     network, env_id = player.network, find_game(cfg, player)
     record_path = path.with_suffix(".json")
     # Read before the games are played, so that a damaged file costs nobody a hundred games.
@@ -105,16 +109,16 @@ def main() -> None:
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors)
+    if cfg.write_score:  # whoever reads what is printed may be gone by now
+        write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
     print(score_table(scores, floors))
     verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
     for mode, text in verdicts.items():
         print(f"{mode}: {text}")
-    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors)
     print(
         json.dumps({"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts})
     )
-    if cfg.write_score:
-        write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
 
 
 if __name__ == "__main__":

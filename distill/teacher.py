@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,19 +120,26 @@ def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
 
     Args:
         folder: where the teachers are.
-        env_id: the game whose teachers are preferred, if any is of it.
+        env_id: of this game; None: of any.
 
     Raises:
         FileNotFoundError: if there is none, with the command that makes one.
     """
+    if env_id is not None:
+        return max(_of_game(folder, env_id), key=_age)
     found = _teachers_in(folder)
     if not found:
         raise FileNotFoundError(f"no teacher in {folder}: make one with `{COMMAND}`")
-    return max(_of_game(found, env_id or "") or found, key=_age)
+    return max(found, key=_age)
 
 
-def _of_game(teachers: Sequence[Path], env_id: str) -> list[Path]:
-    return [path for path in teachers if _named(path)["env"] == env_id.replace("/", "-")]
+def _of_game(folder: Path, env_id: str) -> list[Path]:
+    name = env_id.replace("/", "-")
+    found = [path for path in _teachers_in(folder) if _named(path)["env"] == name]
+    if not found:
+        command = f"{COMMAND} --env {env_id}"
+        raise FileNotFoundError(f"no teacher of {env_id} in {folder}: make one with `{command}`")
+    return found
 
 
 def best_teacher(folder: Path, env_id: str) -> Path:
@@ -142,11 +148,7 @@ def best_teacher(folder: Path, env_id: str) -> Path:
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
     """
-    found = _of_game(_teachers_in(folder), env_id)
-    if not found:
-        command = f"{COMMAND} --env {env_id}"
-        raise FileNotFoundError(f"no teacher of {env_id} in {folder}: make one with `{command}`")
-    return max(found, key=lambda path: (_sampled_score(path), *_age(path)))
+    return max(_of_game(folder, env_id), key=lambda path: (_sampled_score(path), *_age(path)))
 
 
 def env_id_of(path: Path) -> str | None:

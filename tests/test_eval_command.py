@@ -1,5 +1,6 @@
 """eval_teacher.py as a user runs it, on real games."""
 
+import errno
 import json
 import re
 import subprocess
@@ -154,9 +155,10 @@ def test_damaged_record_is_refused_before_any_game_is_played(tmp_path, monkeypat
 
 
 def test_a_score_in_another_game_is_not_kept_as_one_in_its_own(tmp_path, monkeypatch, capsys):
-    make_teacher(tmp_path / "teachers" / NAME, 6)
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
     sticky = PONG.replace("-v4", "-v0")
-    message = refusal(tmp_path, monkeypatch, capsys, "--write_score", "--env", sticky)
+    flags = ("--write_score", "--env", sticky, "--teacher_chkpt", path)
+    message = refusal(tmp_path, monkeypatch, capsys, *flags)
     assert "--write_score needs the --env that" in message
     assert f"{PONG}, got {sticky}" in message
 
@@ -168,6 +170,18 @@ def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):
     assert "--write_score needs --n_eval_episodes of at least 2, got 1" in message
 
 
+def test_a_score_is_kept_even_where_it_cannot_be_shown(tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
+    monkeypatch.setattr(eval_teacher, "score_table", full)
+    flags = ("--write_score", "--n_eval_episodes", 2, "--n_envs", 2)
+    assert run_here(tmp_path, monkeypatch, *flags) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert json.loads(path.with_suffix(".json").read_text())["evaluation"]["n_games"] == 2
+
+
 def test_the_latest_teacher_is_the_asked_games_if_there_is_one(tmp_path, monkeypatch, capsys):
     make_teacher(tmp_path / "teachers" / NAME, 6)
     later = f"env{PONG.replace('Pong', 'Freeway')}_20270102-030405_n_iters10000.zip"
@@ -175,7 +189,8 @@ def test_the_latest_teacher_is_the_asked_games_if_there_is_one(tmp_path, monkeyp
     flags = ("--n_eval_episodes", 1, "--n_envs", 1)
     assert run_here(tmp_path, monkeypatch, *flags, "--env", PONG) == 0
     assert capsys.readouterr().out.startswith(f"teachers/{NAME} on {PONG}")
-    assert later in refusal(tmp_path, monkeypatch, capsys, *flags, "--env", "ALE/Breakout-v5")
+    message = refusal(tmp_path, monkeypatch, capsys, *flags, "--env", "ALE/Breakout-v5")
+    assert "no teacher of ALE/Breakout-v5 in teachers" in message
 
 
 def test_unknown_game_names_the_closest(tmp_path, monkeypatch, capsys):
