@@ -12,21 +12,24 @@ critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset
 `python ppo_teacher.py 2e7 --init_from TEACHER.zip` does so where only a teacher of it is left.
 """
 
+import os
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.checkpoint import reopen, restoring
+from distill.checkpoint import reopen, restoring, save_run
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
 from distill.floors import first_score_note
-from distill.ppo.algorithm import build, learn, restore
+from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
+from distill.ppo.ladder import teacher_path
 from distill.ppo.warm_start import check_networks, first_step, go_on
 from distill.progress import Interruption, Progress
-from distill.run_folder import create_run, lengthen_run, time_stamp
+from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
 from distill.settings import replace
 from distill.teacher_config import SWITCHES, TeacherConfig
 from distill.tracking import Tracker
@@ -51,6 +54,10 @@ def check_settings(cfg: TeacherConfig) -> None:
     if not there.is_dir():
         raise ValueError(
             f"--teachers_dir must be a folder, got {cfg.teachers_dir}: {there} is a file"
+        )
+    if not os.access(there, os.W_OK):
+        raise ValueError(
+            f"--teachers_dir must be a folder to write to, got {cfg.teachers_dir}: {there} is not"
         )
     n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
     if n_samples < 2:  # SB3 normalizes advantages
@@ -113,7 +120,9 @@ def main() -> None:
         Tracker(run_dir, resume_step=None if state is None else done) as tracker,
         Interruption() as interruption,
     ):
-        if state is not None:
+        if state is None:  # from here on the run can be resumed, whenever it dies
+            save_run(run_dir, training_state(model))
+        else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
         print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
         print(first_score_note(cfg.env, cfg.n_envs))
@@ -124,7 +133,8 @@ def main() -> None:
         n_steps = cfg.total_steps - done
         learn(model, n_steps, callback, log_interval=log_interval)
         progress.close()
-    print("done; score it with: python eval_teacher.py")
+    made = shlex.quote(str(teacher_path(cfg, started, name_of(run_dir), cfg.total_steps)))
+    print(f"done; score it with: python eval_teacher.py --teacher_chkpt {made}")
     print(f"curves: tensorboard --logdir {run_dir.parent}")
 
 

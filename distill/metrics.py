@@ -32,7 +32,7 @@ def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
         if bad := [name for name, term in row.items() if not bool(term.isfinite())]:
             raise DivergedError(
                 f"loss term {' and '.join(bad)} is not finite at step {step}; lower --learning_rate"
-                " or the term's weight; the last checkpoint is intact"
+                " or the term's weight in a new run; the last checkpoint is intact"
             )
 
 

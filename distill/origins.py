@@ -6,7 +6,7 @@ from typing import Any
 
 from distill.config import PLACES
 from distill.provenance import commit_of
-from distill.run_folder import read_run
+from distill.run_folder import name_of, read_run
 from distill.teacher import is_teacher
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
@@ -22,7 +22,7 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
     record = read_run(run_dir, flag="--collect")
     settings = record["settings"]
     return {
-        "run": run_dir.name,
+        "run": name_of(run_dir),
         "kind": kind_of(settings),
         "env_id": settings["env"],
         "seed": int(settings["seed"]),
@@ -62,7 +62,7 @@ def command_of(record: dict[str, Any], run_dir: Path) -> str:
     """
     begun = " ".join(without_places(list(map(str, record["argv"]))))
     later = [
-        f"{change['total_steps']} --resume {run_dir.name}"
+        f"{change['total_steps']} --resume {name_of(run_dir)}"
         for change in record.get("lengthened", [])
     ]
     return THEN.join([begun, *later])

@@ -1,6 +1,7 @@
 """A run's folder: config.yaml with settings, command line and provenance, and result.json."""
 
 import json
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,16 @@ from distill.settings import Settings, read_yaml, to_yaml
 def time_stamp() -> str:
     """Return the time, UTC, as names of runs and teachers carry it."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def name_of(run_dir: Path) -> str:
+    """Return a run's name, its folder's, however the folder was called: `.`, or by a link."""
+    return run_dir.resolve().name
+
+
+def resume_command(program: str, run_dir: Path) -> str:
+    """Return the command line that goes on with a run, to be pasted into a shell."""
+    return f"python {program} --resume {shlex.quote(str(run_dir))}"
 
 
 def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.origins import small_network_of
 from distill.provenance import ROOT
-from distill.run_folder import read_run
+from distill.run_folder import name_of, read_run
 from distill.study import cell_figures, figures
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.comparison import MARGIN
@@ -145,8 +145,8 @@ def write_pages(grids: dict[str, list[Cell]]) -> None:
     write_text(ROOT / "README.md", text)
 
 
-def main() -> None:
-    """Collect what was asked for, then draw and write."""
+def parse_command() -> argparse.Namespace:
+    """Read the command line; refuses run folders that are none, or of one name."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = cli.Parser(description=__doc__, allow_abbrev=False, formatter_class=raw)
     parser.add_argument(
@@ -156,8 +156,17 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.curves and not asked.collect:
         parser.error("--curves needs --collect")
+    names = [name_of(run_dir) for run_dir in asked.collect]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        parser.error(f"--collect needs runs of different names, got {twice[0]} twice")
     for run_dir in asked.collect:
-        read_run(run_dir, flag="--collect")  # refuses what is none, before anything is written
+        read_run(run_dir, flag="--collect")
+    return asked
+
+
+def main() -> None:
+    """Collect what was asked for, then draw and write."""
+    asked = parse_command()  # which refuses before anything is written
     for path in (OUTCOMES, CURVES, PROBES, ZOO):  # or its tables would be written empty
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")

@@ -14,7 +14,7 @@ from typing import Any
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.checkpoint import reopen, restoring, save_run
+from distill.checkpoint import NAMES, reopen, restoring, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs
@@ -28,7 +28,7 @@ from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
-from distill.run_folder import create_run, read_result
+from distill.run_folder import create_run, read_result, resume_command
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.settings import replace
@@ -152,8 +152,10 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
                 run.load_state(state)
         return run_to_end(task, run, run_dir, state)
     except KeyboardInterrupt as stop:
-        resume = f"python scripts/run_distillation.py --resume {run_dir}"
-        sys.stderr.write(f"\n{str(stop) or 'stopped'}; continue with: {resume}\n")
+        then = "start again: it was stopped before its first checkpoint"
+        if any((run_dir / name).is_file() for name in NAMES):
+            then = f"continue with: {resume_command('scripts/run_distillation.py', run_dir)}"
+        sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
         raise
 
 

@@ -232,6 +232,16 @@ def test_a_damaged_record_of_a_teacher_is_named(tmp_path, text):
         read_rungs(tmp_path)
 
 
+def test_two_runs_of_one_name_are_refused(monkeypatch, tmp_path, capsys):
+    """One's row would replace the other's."""
+    for folder in ("a", "b"):
+        (tmp_path / folder / "run").mkdir(parents=True)
+    folders = [str(tmp_path / folder / "run") for folder in ("a", "b")]
+    assert run_main(monkeypatch, make_figures, "--collect", *folders) == 2
+    line = "--collect needs runs of different names, got run twice"
+    assert line in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [[], ["--curves"]])
 def test_a_folder_that_is_no_run_is_named_and_nothing_written(monkeypatch, tmp_path, capsys, flags):
     monkeypatch.setattr(make_figures, "collect_outcomes", None)  # to be called would be an error

@@ -137,7 +137,7 @@ def test_a_run_has_its_folder_with_settings_curves_and_checkpoint(finished):
     run_dir = only(finished, "runs/*")
     assert re.fullmatch(rf"teacher_{ENV}_\d{{8}}-\d{{6}}_seed3", run_dir.name)
     names = {path.name.split(".out.")[0] for path in run_dir.iterdir()}
-    assert names == {"config.yaml", "metrics.csv", "events", "checkpoint.pt"}
+    assert names == {"config.yaml", "metrics.csv", "events", *NAMES}
     settings = read_run(run_dir)["settings"]
     cfg = from_mapping(TeacherConfig, settings, origin="config.yaml")
     assert (cfg.env, cfg.total_steps, cfg.seed) == (ENV, 2500, 3)
@@ -371,6 +371,9 @@ def killed(tmp_path_factory) -> Path:
     argv = [LONG, *SMALL, "--checkpoint_steps", "256", "--run_dir", "run"]
     process = subprocess.Popen(command(*argv), cwd=folder, stdout=subprocess.DEVNULL)
     wait_for(folder / "run" / NAMES[1], lambda: process.poll() is not None)
+    while load_run(folder / "run")[0]["steps"] < 512:  # the first checkpoint is of step 0
+        assert process.poll() is None
+        time.sleep(0.02)
     time.sleep(0.1)  # so that it is amid other work
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -455,7 +458,7 @@ def signal_at(path: Path, number: signal.Signals) -> Iterator[None]:
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_resume(monkeypatch, tmp_path, capsys, number):
     monkeypatch.chdir(tmp_path)
-    with signal_at(Path("run/checkpoint.pt"), number):
+    with signal_at(Path("run") / NAMES[1], number):
         argv = ["1e5", *SMALL, "--checkpoint_steps", "1", "--run_dir", "run"]
         assert run_main(monkeypatch, ppo_teacher, *argv) == 130
     err = capsys.readouterr().err
@@ -552,6 +555,35 @@ def test_seeds_beyond_32_bits_are_fine(tmp_path):
     algorithm.build(small_config(tmp_path, seed=2**40))
 
 
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    argv = ["256", *SMALL, "--run_dir", "run"]
+    with monkeypatch.context() as dying:
+        dying.setattr(ppo_teacher, "learn", killed)
+        assert run_main(monkeypatch, ppo_teacher, *argv) == 130
+    begun = load_run(Path("run"))[0]
+    assert begun["steps"] == 0
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
+    assert load_run(Path("run"))[0]["steps"] == 256
+
+
+def test_a_run_named_by_a_dot_keeps_its_name(monkeypatch, finished, tmp_path, capsys):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    run_dir = only(tmp_path, "runs/*")
+    monkeypatch.chdir(run_dir)
+    where = ["--resume", "."]
+    assert run_main(monkeypatch, ppo_teacher, "2600", *where) == 0
+    record = json.loads(only(run_dir, "teachers/*_n_iters2600.json").read_text())
+    assert record["run"] == run_dir.name
+    assert record["command"].endswith(f"then 2600 --resume {run_dir.name}")
+    (made,) = Path("teachers").glob("*.zip")
+    assert f"python eval_teacher.py --teacher_chkpt {made}\n" in capsys.readouterr().out
+
+
 # --- bad input: status 2, one line, nothing left behind ---
 
 
@@ -611,6 +643,13 @@ def test_bad_input_is_refused_before_anything_is_made(monkeypatch, tmp_path, cap
     assert all(text in line for text in named), line
 
 
+def test_a_folder_for_teachers_that_cannot_be_written_to_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere else
+    line = refusal(monkeypatch, capsys, "1e5", "--teachers_dir", "made")
+    assert "--teachers_dir must be a folder to write to, got made: . is not" in line
+
+
 def test_a_missing_device_is_refused_before_anything_is_made(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -644,7 +683,7 @@ def test_what_the_last_step_broke_is_neither_kept_nor_saved(
     assert run_main(monkeypatch, ppo_teacher, *argv, "--run_dir", "run") == 1
     assert "weights not finite at step 128; lower --learning_rate" in capsys.readouterr().err
     assert list(Path("teachers").glob("*.zip")) == []
-    assert not any((Path("run") / name).exists() for name in NAMES)
+    assert load_run(Path("run"))[0]["steps"] == 0  # as it began
 
 
 def test_a_policy_that_turns_nan_stops_the_run_in_one_line(monkeypatch, tmp_path, capsys):

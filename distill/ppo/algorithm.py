@@ -71,8 +71,8 @@ def learn(model: PPO, n_steps: int, callback: BaseCallback, *, log_interval: int
         if "probability tensor" not in str(error):
             raise
         raise DivergedError(
-            f"policy logits not finite at step {model.num_timesteps}; lower --learning_rate;"
-            " the last checkpoint is intact"
+            f"policy logits not finite at step {model.num_timesteps}; lower --learning_rate"
+            " in a new run; the last checkpoint is intact"
         ) from error
 
 

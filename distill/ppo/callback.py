@@ -20,7 +20,7 @@ from distill.ppo.ladder import keep_teacher, ladder
 from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.run_folder import read_run
+from distill.run_folder import name_of, read_run, resume_command
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
 from distill.teacher import is_teacher
@@ -65,7 +65,7 @@ class TeacherCallback(BaseCallback):
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
         command = f"python ppo_teacher.py {command_of(read_run(run_dir), run_dir)}"
-        self._origin = {"run": run_dir.name, "command": command} | provenance()
+        self._origin = {"run": name_of(run_dir), "command": command} | provenance()
 
     def _init_callback(self) -> None:
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
@@ -85,7 +85,7 @@ class TeacherCallback(BaseCallback):
             self._save()
             if self.num_timesteps > self._began:  # all that is left, should the run be lost
                 self._keep_teacher(self.num_timesteps)
-            resume = f"python ppo_teacher.py --resume {self._run_dir}"
+            resume = resume_command("ppo_teacher.py", self._run_dir)
             sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
             raise KeyboardInterrupt
         if self._checkpoint_due(self.num_timesteps):
@@ -123,7 +123,7 @@ class TeacherCallback(BaseCallback):
         if bad:
             raise DivergedError(
                 f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
-                " --learning_rate; the last checkpoint is intact"
+                " --learning_rate in a new run; the last checkpoint is intact"
             )
 
     def _follow_schedules(self) -> None:

@@ -28,16 +28,17 @@ def ladder(total_steps: int) -> list[int]:
     return [*(mark for mark in marks if mark < total_steps), total_steps]
 
 
-def name_prefix(cfg: TeacherConfig, started: datetime, run: str) -> str:
-    """Return how a run's teachers are called: after game and start, `env{ENV}_{DATE}-{TIME}`.
+def teacher_path(cfg: TeacherConfig, started: datetime, run: str, mark: int) -> Path:
+    """Return where a run's teacher is kept: `env{ENV}_{DATE}-{TIME}_n_iters{MARK}.zip`.
 
-    A second later where another run has the name already: two may start at once.
+    Date and time are those of the run's start, a second later where another run has the name
+    already: two may start at once.
     """
     while True:
         prefix = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
         namesakes = cfg.teachers_dir.glob(f"{prefix}_*.zip")
         if all(read_record(path).get("run") == run for path in namesakes):
-            return prefix
+            return cfg.teachers_dir / f"{prefix}_n_iters{mark}.zip"
         started += timedelta(seconds=1)
 
 
@@ -54,7 +55,7 @@ def keep_teacher(
             the .json has the exact steps.
         origin: run, command, time taken, and commit, versions and machine of the process.
     """
-    path = cfg.teachers_dir / f"{name_prefix(cfg, started, origin['run'])}_n_iters{mark}.zip"
+    path = teacher_path(cfg, started, origin["run"], mark)
     games = [game["r"] for game in model.ep_info_buffer or ()]
     settings = {k: v for k, v in to_yaml(cfg).items() if k not in FOLDERS}
     record = {

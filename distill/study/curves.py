@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.origins import read_origin
+from distill.run_folder import name_of
 from distill.study.rows import read_rows, write_rows
 from distill.tracking import CSV_COLUMNS
 
@@ -55,7 +56,7 @@ def values_of(run_dir: Path, tag: str) -> list[float]:
 
 def collect(run_dirs: Sequence[Path], path: Path) -> None:
     """Add the curves of runs to a CSV file; those of a run that is in it already are replaced."""
-    names = {run_dir.name for run_dir in run_dirs}
+    names = {name_of(run_dir) for run_dir in run_dirs}
     kept = [point for point in read_rows(path, Point) if point.run not in names]
     points = [point for run_dir in run_dirs for point in read_curve(run_dir)]
     write_rows(path, Point._fields, [*kept, *points])

@@ -83,7 +83,7 @@ def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
     low, high = scores["sampled"]["ci95"] or (None, None)
     floors = found["floors"]
     return Outcome(
-        run=run_dir.name,
+        run=origin["run"],
         env_id=found["env_id"],
         teacher=found["teacher_chkpt"],
         student=found["student"],
