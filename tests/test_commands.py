@@ -13,8 +13,10 @@ from typing import Any
 
 import gymnasium
 import pytest
+import run_distillation
 import torch
 from forked import ROOT, Command, Done
+from in_process import run_main
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue] (made when it is imported)
@@ -491,6 +493,19 @@ def test_a_run_can_be_resumed_from_the_moment_it_has_a_folder(folder, plain, run
     assert done.status == 130
     assert "continue with: python scripts/run_distillation.py --resume unborn\n" in done.err
     assert load_run(folder / "unborn")[0]["steps"] < 10**6
+
+
+def test_a_run_stopped_before_its_first_checkpoint_is_to_be_started_again(
+    folder, monkeypatch, capsys
+):
+    def stopped(task: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(run_distillation, "make_run", stopped)
+    assert run_main(monkeypatch, run_distillation, *flags(run_dir="stillborn")) == 130
+    line = "stopped; start again: it was stopped before its first checkpoint\n"
+    assert line in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, killed, run):
