@@ -38,14 +38,16 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     Raises:
         FileExistsError: if there is such a folder; a run's folder is never used twice.
     """
-    if run_dir.exists():
+    try:
+        is_there = run_dir.exists()  # fails, too: names may be too long, folders not be searched
+        if not is_there:
+            run_dir.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
+    if is_there:
         raise FileExistsError(
             f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
         )
-    try:
-        run_dir.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
     started = datetime.now(UTC).isoformat(timespec="seconds")
     record = {"settings": to_yaml(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
     write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))

@@ -47,6 +47,11 @@ def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
+def test_a_folder_that_cannot_be_looked_for_is_a_clear_error(tmp_path):
+    with pytest.raises(OSError, match=r"cannot create --run_dir .*xxx: File name too long"):
+        create_run(tmp_path / ("x" * 300), TeacherConfig(total_steps=10))
+
+
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"cannot create --run_dir .*file/run: Not a directory"):
