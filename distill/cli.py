@@ -114,8 +114,9 @@ def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> 
 
     Args:
         asked: a command line.
-        switches: the names of settings, by what they need as it is typed: the name of another, or
-            one with its values that will do, `name this|that`.
+        switches: the names of settings, by what they need: the name of another as it is typed, one
+            with its values that will do, `name this|that`, or a property and what it means to those
+            who type, `name (words)`.
 
     Raises:
         ValueError: naming them and what they need.
@@ -123,9 +124,11 @@ def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> 
     cfg = asked.settings
     changed = given(cfg).keys() & asked.names
     for switch, names in switches.items():
-        name, _, values = switch.partition(" ")
+        name, _, rest = switch.partition(" ")
+        words = rest.removeprefix("(").removesuffix(")") if rest.startswith("(") else ""
         found = getattr(cfg, name)
-        is_on = str(found) in values.split("|") if values else bool(found)
+        is_on = str(found) in rest.split("|") if rest and not words else bool(found)
         unheard = flags(cfg, changed & set(names))
         if unheard and not is_on:
-            raise ValueError(f"{', '.join(unheard)} without --{switch} would change nothing")
+            needed = words or f"--{switch}"
+            raise ValueError(f"{', '.join(unheard)} without {needed} would change nothing")

@@ -7,6 +7,7 @@ from distill.config import DistillConfig
 
 # Settings that nothing listens to without another, or but at some of its values.
 OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
+OF_PPO = ("w_policy", "w_value", "w_entropy", "gamma", "gae_lambda", "clip_range")
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "use_curiosity": ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
     "curiosity aux|both": ("icm_gradient",),
@@ -15,6 +16,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "curiosity_source rnd": ("w_rnd",),
     "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
     "use_uncertainty": ("uncertainty_target",),
+    "use_reward (a reward, be it --c_ext or a bonus of --use_curiosity)": OF_PPO,
 }
 
 JUST_BEFORE_THE_END = 1 - 1e-6  # a weight may fall to 0 over the whole run

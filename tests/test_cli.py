@@ -45,6 +45,10 @@ class Config:
     def __post_init__(self) -> None:
         check(self)
 
+    @property
+    def is_long(self) -> bool:
+        return (self.total_steps or 0) > 9
+
 
 def parse(*argv: str) -> Config:
     return parse_settings(Config, "What it does.", argv)
@@ -329,6 +333,19 @@ def test_a_setting_that_needs_another_is_refused_without_it():
     refuse("--color", "blue", "--use_fire")
     refuse("--color", "red")  # as it is anyway
     refuse("--seed", "1")
+
+
+def test_a_setting_that_needs_a_property_is_refused_in_its_words():
+    switches = {"is_long (--total_steps above 9)": ("gamma",)}
+
+    def refuse(*argv: str) -> None:
+        refuse_unheard(parse_command(Config, "What it does.", argv), switches)
+
+    with pytest.raises(
+        ValueError, match=r"--gamma without --total_steps above 9 would change nothing"
+    ):
+        refuse("9", "--gamma", "0.5")
+    refuse("10", "--gamma", "0.5")
 
 
 def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():

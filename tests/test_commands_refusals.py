@@ -77,6 +77,10 @@ def run(folder: Path, *argv: object) -> Done:
         (["--n_threads", "1025"], ["--n_threads", "'1025'", "from 1 to 1024"]),
         (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),
         (
+            ["--use_curiosity", "--curiosity", "aux", "--gamma", "0.9", "--w_entropy", "1"],
+            ["--gamma", "--w_entropy", "without a reward, be it --c_ext or a bonus of"],
+        ),
+        (
             ["--use_curiosity", "--curiosity", "aux", "--c_int", "1"],
             ["--c_int without --curiosity bonus|both would change nothing"],
         ),
