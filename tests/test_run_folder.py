@@ -1,12 +1,13 @@
 """Run folders: what made a run, and how it reads back."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from distill.run_folder import create_run, read_run
+from distill.run_folder import create_run, read_run, resume_command
 from distill.schedules import LinearSchedule
 from distill.settings import from_mapping, option, replace
 from distill.teacher_config import TeacherConfig
@@ -45,6 +46,11 @@ def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match=f"--run_dir {tmp_path} exists.*--resume {tmp_path}"):
         create_run(tmp_path, a_config())
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_a_command_to_go_on_with_can_be_pasted_into_a_shell():
+    assert resume_command("x.py", Path("runs/a b")) == "python x.py --resume 'runs/a b'"
+    assert resume_command("x.py", Path("runs/ab")) == "python x.py --resume runs/ab"
 
 
 def test_a_folder_that_cannot_be_looked_for_is_a_clear_error(tmp_path):
