@@ -47,6 +47,11 @@ def _save(state: dict[str, Any], path: Path) -> None:
         raise OSError(cut_short if "enforce fail" in reason else reason) from error
 
 
+def can_resume(run_dir: Path) -> bool:
+    """Whether a run has a checkpoint to go on from."""
+    return any((run_dir / name).is_file() for name in NAMES)
+
+
 def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
     """Read the newest checkpoint that is whole.
 

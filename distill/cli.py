@@ -125,10 +125,9 @@ def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> 
     changed = given(cfg).keys() & asked.names
     for switch, names in switches.items():
         name, _, rest = switch.partition(" ")
-        words = rest.removeprefix("(").removesuffix(")") if rest.startswith("(") else ""
+        values, needed = ("", rest[1:-1]) if rest.startswith("(") else (rest, f"--{switch}")
         found = getattr(cfg, name)
-        is_on = str(found) in rest.split("|") if rest and not words else bool(found)
+        is_on = str(found) in values.split("|") if values else bool(found)
         unheard = flags(cfg, changed & set(names))
         if unheard and not is_on:
-            needed = words or f"--{switch}"
             raise ValueError(f"{', '.join(unheard)} without {needed} would change nothing")

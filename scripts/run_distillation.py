@@ -14,7 +14,7 @@ from typing import Any
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.checkpoint import NAMES, reopen, restoring, save_run
+from distill.checkpoint import can_resume, reopen, restoring, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs
@@ -153,7 +153,7 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
         return run_to_end(task, run, run_dir, state)
     except KeyboardInterrupt as stop:
         then = "start again: it was stopped before its first checkpoint"
-        if any((run_dir / name).is_file() for name in NAMES):
+        if can_resume(run_dir):
             then = f"continue with: {resume_command('scripts/run_distillation.py', run_dir)}"
         sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
         raise

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from distill import cli
+from distill.checkpoint import can_resume
 from distill.config import DistillConfig
 from distill.run_folder import create_run
 from distill.settings import replace, to_yaml
-from distill.study.jobs import Job, can_resume, is_finished, make_jobs, runs_in
+from distill.study.jobs import Job, is_finished, make_jobs, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.checkpoint import NAMES
+from distill.checkpoint import can_resume
 from distill.config import DistillConfig
 from distill.run_folder import read_run
 from distill.settings import from_mapping
@@ -41,11 +41,6 @@ class Job:
 def is_finished(folder: Path) -> bool:
     """Whether a run has its result."""
     return (folder / "result.json").is_file()
-
-
-def can_resume(folder: Path) -> bool:
-    """Whether a run has a checkpoint to go on from."""
-    return any((folder / name).is_file() for name in NAMES)
 
 
 def runs_in(out: Path) -> dict[str, Path]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from distill import cli
+from distill.checkpoint import can_resume
 from distill.files import lock, write_text
 from distill.provenance import ROOT
 from distill.settings import replace
-from distill.study.jobs import Job, can_resume, is_finished, new_folder, runs_in
+from distill.study.jobs import Job, is_finished, new_folder, runs_in
 
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
 BAD_INPUT = 2  # a command's exit status when trying again is of no use
