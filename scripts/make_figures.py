@@ -27,6 +27,7 @@ from distill.provenance import ROOT
 from distill.run_folder import name_of, read_run
 from distill.study import cell_figures, figures
 from distill.study.axes import DEFAULTS, GAMES
+from distill.study.cells import Cell, by_identity, cells_of
 from distill.study.comparison import MARGIN
 from distill.study.curves import Point, collect, read_zoo
 from distill.study.markdown import with_section, with_table
@@ -35,15 +36,7 @@ from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
 from distill.study.rows import read_rows
 from distill.study.rungs import read_rungs
-from distill.study.tables import (
-    Cell,
-    by_identity,
-    cells_of,
-    grid_section,
-    grid_table,
-    probe_section,
-    teachers_table,
-)
+from distill.study.tables import grid_section, grid_table, probe_section, teachers_table
 from distill.study.verdicts import (
     coverage_by_arm,
     curiosity_section,

@@ -21,7 +21,7 @@ LAYERS = (
     " worth ppo.sb3 ppo.fast_policy ppo.kickstart"
     " study.rows study.curves study.rungs study.axes study.grids study.plan study.comparison",
     "checkpoint student_files labels advantages objective scoring run_state metrics"
-    " study.probe study.outcomes study.tables study.figures study.cell_figures"
+    " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"
     " study.augmented_figure study.verdicts",
     "training task player report bench_parts"
     " ppo.algorithm ppo.warm_start ppo.ladder ppo.callback ppo.process study.jobs study.runner",

@@ -12,6 +12,8 @@ from distill.settings import replace, to_yaml
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
 from distill.study.cell_figures import draw_shares
+from distill.study.cells import Cell, by_identity
+from distill.study.cells import cells_of as lay_out
 from distill.study.outcomes import Outcome
 from distill.study.plan import Run, plan
 
@@ -35,11 +37,11 @@ def runs_of(grid: str, **labels: str) -> list[Run]:
     return [run for run in plan(grid, TEACHERS) if labels.items() <= run.labels.items()]
 
 
-def cells_of(grid: str, outcomes: list[Outcome]) -> list[tables.Cell]:
-    return tables.cells_of(grid, TEACHERS, tables.by_identity(outcomes))
+def cells_of(grid: str, outcomes: list[Outcome]) -> list[Cell]:
+    return lay_out(grid, TEACHERS, by_identity(outcomes))
 
 
-def cell_of(cells: list[tables.Cell], **labels: str) -> tables.Cell:
+def cell_of(cells: list[Cell], **labels: str) -> Cell:
     (cell,) = [cell for cell in cells if labels.items() <= cell.labels.items()]
     return cell
 
@@ -78,13 +80,13 @@ def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():
     settings = json.loads(outcome(run).settings)
     del settings["w_entropy"]
     old = outcome(run, settings=json.dumps(settings))
-    assert tables.by_identity([old]) == {run.id: old}
+    assert by_identity([old]) == {run.id: old}
 
 
 def test_of_two_outcomes_of_the_same_settings_the_later_row_counts():
     run = runs_of("sampling")[0]
     earlier, later = outcome(run, share=0.4), outcome(run, share=0.6)
-    assert tables.by_identity([earlier, later]) == {run.id: later}
+    assert by_identity([earlier, later]) == {run.id: later}
 
 
 def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
@@ -97,10 +99,10 @@ def test_an_outcome_of_other_settings_is_no_part_of_a_grid():
 def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
     labels, runs = {"game": "Pong"}, runs_of("sampling", sampling="uniform", game="Pong")
     found = [outcome(run, SHARES[run.labels["seed"]]) for run in runs]
-    text = tables.share_text(tables.Cell(labels, 3, found))
+    text = tables.share_text(Cell(labels, 3, found))
     assert text == "95.0 % (82.6 % to 107.4 %), n = 3"
-    assert tables.share_text(tables.Cell(labels, 3, found[:1])) == "90.0 %, n = 1, 2 not run"
-    assert tables.share_text(tables.Cell(labels, 3, [])) == "not run"
+    assert tables.share_text(Cell(labels, 3, found[:1])) == "90.0 %, n = 1, 2 not run"
+    assert tables.share_text(Cell(labels, 3, [])) == "not run"
 
 
 def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
@@ -154,13 +156,13 @@ def test_a_section_replaces_what_is_between_its_marks_and_nothing_else():
 def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     runs = runs_of("sampling", sampling="uniform", game="Pong")
     cells = [
-        tables.Cell(
+        Cell(
             {"game": "Pong", "student": "net3"},
             3,
             [outcome(run, SHARES[run.labels["seed"]]) for run in runs],
         ),
-        tables.Cell({"game": "Pong", "student": "net1"}, 3, []),
-        tables.Cell({"game": "Pong", "student": "net2"}, 3, [outcome(runs[0], 0.5)]),
+        Cell({"game": "Pong", "student": "net1"}, 3, []),
+        Cell({"game": "Pong", "student": "net2"}, 3, [outcome(runs[0], 0.5)]),
     ]
     figure = draw_shares(cells, lambda _: 250.0, x_label="x", name_axis="student")
     (axes,) = figure.axes

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distill.statistics import Interval, t_interval
+from distill.study.cells import Cell
 from distill.study.figures import panels
-from distill.study.tables import Cell
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
 

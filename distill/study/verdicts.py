@@ -8,10 +8,11 @@ from distill import statistics
 from distill.config import DistillConfig
 from distill.statistics import Interval
 from distill.study import comparison
+from distill.study.cells import Cell, cells_with, rows_of
 from distill.study.comparison import Comparison, Verdict
 from distill.study.grids import AS_LONG
 from distill.study.markdown import as_table
-from distill.study.tables import Cell, cells_with, rows_of, seconds_text
+from distill.study.tables import seconds_text
 
 BASELINE = "plain"
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds

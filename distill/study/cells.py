@@ -1,0 +1,86 @@
+"""The cells of a grid, that is its runs without their seeds, and what is known of each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from distill.config import DistillConfig
+from distill.device import was_float32
+from distill.settings import from_mapping
+from distill.study.outcomes import Outcome
+from distill.study.plan import Run, identity, plan
+
+# What tells the rows of a table apart, where it differs at all.
+ROW_AXES = (
+    *("teacher", "budget", "student", "arm"),
+    *("initial weights", "loss", "actor", "sampling", "setting", "encoder"),
+)
+
+
+class Cell(NamedTuple):
+    """The seeds of one combination of a grid's values."""
+
+    labels: dict[str, str]  # value by axis, without the seed
+    n_planned: int
+    outcomes: list[Outcome]  # of the runs that are done, by seed
+
+    @property
+    def shares(self) -> list[float]:
+        """Return each seed's share of the teacher's score above the floor."""
+        return [o.score_share for o in self.outcomes if o.score_share is not None]
+
+    @property
+    def seconds(self) -> list[float]:
+        """Return training times; of runs in float32, which take longer, only where all were."""
+        quick = [o.train_seconds for o in self.outcomes if not was_float32(o.machine)]
+        return quick or [o.train_seconds for o in self.outcomes]
+
+
+def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
+    """Index outcomes by what decided them; settings newer than they are at their default.
+
+    Of two with the same settings, made by two versions of the program, the later row counts.
+    """
+    return {
+        identity(from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
+        for o in outcomes
+    }
+
+
+def cells_of(
+    grid: str, teachers: Mapping[tuple[str, str], Path], done: Mapping[str, Outcome]
+) -> list[Cell]:
+    """Lay a grid out, the most wanted first, with what is known of each cell.
+
+    Args:
+        grid: its name.
+        teachers: zips by game and grade.
+        done: outcomes, as `by_identity` indexes them.
+    """
+    cells: dict[tuple[str, ...], list[Run]] = {}
+    for run in plan(grid, teachers):
+        cells.setdefault(tuple(run.cell.values()), []).append(run)
+    return [
+        Cell(runs[0].cell, len(runs), [done[run.id] for run in runs if run.id in done])
+        for runs in cells.values()
+    ]
+
+
+def cells_with(cells: Sequence[Cell], **labels: str) -> list[Cell]:
+    """Choose the cells that have these labels, whatever else they have."""
+    return [cell for cell in cells if labels.items() <= cell.labels.items()]
+
+
+def row_axes(cells: Sequence[Cell]) -> list[str]:
+    """Return the axes that tell the rows of a grid's table apart."""
+    return [axis for axis in ROW_AXES if len({cell.labels.get(axis) for cell in cells}) > 1]
+
+
+def rows_of(cells: Sequence[Cell], axes: Sequence[str], *, run: bool) -> list[tuple[str, ...]]:
+    """Return a grid's rows, as values of axes: those of which something was run, or the others."""
+    rows: dict[tuple[str, ...], bool] = {}
+    for cell in cells:
+        row = tuple(cell.labels[axis] for axis in axes)
+        rows[row] = rows.get(row, False) or bool(cell.outcomes)
+    return [row for row, was_run in rows.items() if was_run == run]
