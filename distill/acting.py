@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from distill.networks import Student
-from distill.rollouts import Rollout
 from distill.types import (
     BoolArray,
     ByteArray,
@@ -13,6 +12,7 @@ from distill.types import (
     Game,
     IntArray,
     Network,
+    Rollout,
     Step,
     Teacher,
     as_tensor,

@@ -9,8 +9,8 @@ from distill.bonus import BonusSource, RewardScale, Transitions
 from distill.config import DistillConfig
 from distill.labels import Labels
 from distill.networks import Student
-from distill.rollouts import Ring, Rollout
-from distill.types import PolicyBatch
+from distill.rollouts import Ring
+from distill.types import PolicyBatch, Rollout
 from distill.uncertainty import bonus_weights
 
 

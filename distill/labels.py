@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 
 from distill import losses
-from distill.rollouts import Rollout
-from distill.types import FloatArray, Teacher
+from distill.types import FloatArray, Rollout, Teacher
 from distill.uncertainty import Uncertainty
 
 

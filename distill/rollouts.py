@@ -1,7 +1,7 @@
 """Ring of labeled rollouts: every frame stored once, packed; stacks rebuilt when sampled."""
 
 import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,23 +9,9 @@ from torch import Tensor
 
 from distill.networks import BLOCK, N_BLOCKS, pack
 from distill.preference import action_gap, keep
-from distill.types import Batch, BoolArray, ByteArray, FloatArray, IntArray
+from distill.types import Batch, FloatArray, IntArray, Rollout
 
 FRAME_BYTES = (N_BLOCKS * BLOCK) ** 2
-
-
-class Rollout(NamedTuple):
-    """T steps of N environments; row t holds the state and what was done in it."""
-
-    obs: ByteArray  # (T, N, S, 84, 84)
-    age: IntArray  # (T, N) steps since the game began; 0 for its first state
-    action: IntArray  # (T, N) executed
-    reward: FloatArray  # (T, N) the game's, clipped
-    done: BoolArray  # (T, N)
-    game_over: BoolArray  # (T, N) the next state belongs to another game
-    student_logits: FloatArray  # (T, N, A) of the student that acted
-    on_policy: BoolArray  # (T, N) the executed action was the student's own sample
-    last_obs: ByteArray  # (N, S, 84, 84) the state after the last step
 
 
 class Ring:

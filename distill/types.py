@@ -123,6 +123,20 @@ class Teacher(Protocol):
         ...
 
 
+class Rollout(NamedTuple):
+    """T steps of N environments; row t holds the state and what was done in it."""
+
+    obs: ByteArray  # (T, N, S, 84, 84)
+    age: IntArray  # (T, N) steps since the game began; 0 for its first state
+    action: IntArray  # (T, N) executed
+    reward: FloatArray  # (T, N) the game's, clipped
+    done: BoolArray  # (T, N)
+    game_over: BoolArray  # (T, N) the next state belongs to another game
+    student_logits: FloatArray  # (T, N, A) of the student that acted
+    on_policy: BoolArray  # (T, N) the executed action was the student's own sample
+    last_obs: ByteArray  # (N, S, 84, 84) the state after the last step
+
+
 class Batch(NamedTuple):
     """One minibatch for the distillation and ICM terms; every pair lies inside one game."""
 

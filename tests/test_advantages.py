@@ -16,9 +16,9 @@ from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.labels import Labels
 from distill.networks import Student, pack
-from distill.rollouts import Ring, Rollout
+from distill.rollouts import Ring
 from distill.schedules import LinearSchedule
-from distill.types import PolicyBatch
+from distill.types import PolicyBatch, Rollout
 
 T, N = 3, 2
 GRAY = np.array([[2, 2], [4, 4], [2, 2], [4, 8]])  # (T + 1, N) of the states' pixels

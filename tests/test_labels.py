@@ -8,8 +8,7 @@ from torch import Tensor
 from distill import losses
 from distill.labels import label
 from distill.networks import Student
-from distill.rollouts import Rollout
-from distill.types import WIDTHS
+from distill.types import WIDTHS, Rollout
 from distill.uncertainty import Uncertainty
 
 T, N, A = 3, 2, 4
