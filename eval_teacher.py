@@ -21,15 +21,14 @@ from distill.envs import check_env_id
 from distill.errors import of_setting, run_command
 from distill.evaluation import PROTOCOL, Score
 from distill.files import write_json
-from distill.floors import Floors, floors_of
+from distill.floor_caches import OWN_FLOORS, floors_of
+from distill.floors import Floors
 from distill.player import Player, games_for, load_player
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher import latest_teacher
 from distill.teacher_config import EvalConfig
 from distill.worth import worth
-
-OWN_FLOORS = Path("runs/floors.json")
 
 
 def find_game(cfg: EvalConfig, player: Player) -> str:

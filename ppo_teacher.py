@@ -23,7 +23,7 @@ from distill.checkpoint import reopen, restoring, save_run
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
-from distill.floors import first_score_note
+from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path

@@ -22,7 +22,7 @@ from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
 from distill.files import write_json
-from distill.floors import CACHES, first_score_note, floors_of
+from distill.floor_caches import CACHES, first_score_note, floors_of
 from distill.idle import SWITCHES, refuse_idle
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress

@@ -8,7 +8,8 @@ from scripted import ScriptedEnvs, score_of
 
 from distill.evaluation import PROTOCOL
 from distill.files import write_json
-from distill.floors import Floors, cached_floors, floors_of, measure_floors
+from distill.floor_caches import cached_floors, floors_of
+from distill.floors import Floors, measure_floors
 
 FREEWAY = "FreewayNoFrameskip-v0"
 

@@ -1,0 +1,102 @@
+"""Floors that were measured once and kept: files of JSON, keyed by env id."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.evaluation import PROTOCOL
+from distill.files import write_json
+from distill.floors import Floors, measure_floors
+from distill.options import EVAL_ENVS, EVAL_SEED
+from distill.provenance import ROOT
+from distill.types import Envs
+
+OWN_FLOORS = Path("runs/floors.json")  # measured by whoever runs the program
+CACHES = (ROOT / "teachers" / "floors.json", OWN_FLOORS)  # the former ship
+FULL_FLOOR_GAMES = 100  # a floor measured over this many games serves any evaluation
+
+
+def _read_cache(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        entries = None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} is damaged; its floors are measured again")
+    return entries
+
+
+def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:
+    """Look floors up in a JSON file that is keyed by env id.
+
+    Returns:
+        The floors; None if they were never measured, by another protocol, or over fewer than
+        min(`n_games`, 100) games.
+
+    Raises:
+        ValueError: if the file or the entry is damaged.
+    """
+    entry = _read_cache(path).get(env_id)
+    if entry is None:
+        return None
+    try:
+        if entry["protocol"] != PROTOCOL:
+            return None
+        floors = Floors.from_json(entry)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is damaged at {env_id}; its floors are measured again") from None
+    return floors if floors.n_games >= min(n_games, FULL_FLOOR_GAMES) else None
+
+
+def floors_of(
+    env_id: str, envs: Envs, n_games: int, *, seed: int, caches: Sequence[Path]
+) -> tuple[Floors, list[str]]:
+    """Return a game's floors: from the first cache that has them, else measured for the last.
+
+    Those over the games that students are scored over serve all; others, of another seed or number
+    of games at a time, serve their like alone.
+
+    Returns:
+        The floors, and a warning for each cache that was damaged or could not be written.
+    """
+    warnings = []
+    for path in caches:
+        try:
+            floors = cached_floors(path, env_id, n_games)
+            if floors is not None and (floors.n_envs, floors.seed) in (
+                (EVAL_ENVS, EVAL_SEED),
+                (envs.n_envs, seed),
+            ):
+                return floors, warnings
+        except ValueError as error:
+            warnings.append(str(error))
+    floors = measure_floors(envs, n_games, seed=seed)
+    try:
+        _write_cache(caches[-1], env_id, floors)
+    except OSError as error:
+        warnings.append(f"the floors are not cached: {error}")
+    return floors, warnings
+
+
+def first_score_note(env_id: str, n_envs: int, caches: Sequence[Path] = CACHES) -> str:
+    """Say when the first score is to be expected, so that a long game does not look like a hang."""
+    for path in caches:
+        try:
+            floors = cached_floors(path, env_id, 1)
+        except ValueError:
+            continue
+        if floors is not None:
+            n_steps = n_envs * floors.random.mean_length_steps
+            return f"first score after about {n_steps:,.0f} steps: {n_envs} games at a time"
+    return f"first score when the first of {n_envs} games is over"
+
+
+def _write_cache(path: Path, env_id: str, floors: Floors) -> None:
+    try:
+        entries = _read_cache(path)
+    except ValueError:
+        entries = {}
+    write_json(path, entries | {env_id: floors.to_json()})
