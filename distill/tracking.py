@@ -2,22 +2,36 @@
 
 import contextlib
 import csv
-import io
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from distill.files import lock_folder, write_text
+from distill.files import lock_folder
+from distill.rows import read_rows, write_rows
 from distill.tags import TAGS
 
-CSV_COLUMNS = ("step", "wall_seconds", "tag", "value")
+METRICS = "metrics.csv"
+
+
+class Metric(NamedTuple):
+    """A row of metrics.csv."""
+
+    step: int
+    wall_seconds: float
+    tag: str
+    value: float
+
+    def written(self) -> tuple[int, str, str, str]:
+        """Return it as it is written."""
+        return self.step, f"{self.wall_seconds:.2f}", self.tag, f"{self.value:.8g}"
+
 
 CHARTS = {
     "distillation": {
@@ -27,6 +41,15 @@ CHARTS = {
         ]
     }
 }
+
+
+def read_metrics(run_dir: Path) -> list[Metric]:
+    """Read what a run has logged so far; nothing before its first row.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    return read_rows(run_dir / METRICS, Metric, is_being_written=True)
 
 
 def wait_for_a_later_name(run_dir: Path) -> None:
@@ -56,14 +79,14 @@ class Tracker:
 
     def __init__(self, run_dir: Path, *, resume_step: int | None = None) -> None:
         self._lock = lock_folder(run_dir)
-        self._csv_path = run_dir / "metrics.csv"
+        self._csv_path = run_dir / METRICS
         self._wall_seconds = 0.0
         if resume_step is not None:
             self._drop_rows_after(resume_step)
         self._file = self._csv_path.open("a", newline="")
-        self._csv = csv.writer(self._file)
+        self._csv = csv.writer(self._file, lineterminator="\n")
         if self._csv_path.stat().st_size == 0:
-            self._csv.writerow(CSV_COLUMNS)
+            self._csv.writerow(Metric._fields)
         wait_for_a_later_name(run_dir)
         self.writer = SummaryWriter(
             str(run_dir), purge_step=None if resume_step is None else resume_step + 1
@@ -72,18 +95,9 @@ class Tracker:
         self._started = time.monotonic()
 
     def _drop_rows_after(self, step: int) -> None:
-        if not self._csv_path.is_file():
-            return
-        rows = [
-            row
-            for row in csv.reader(self._csv_path.open(newline=""))
-            if len(row) == len(CSV_COLUMNS)
-        ]
-        kept = [row for row in rows[1:] if int(row[0]) <= step]
-        self._wall_seconds = float(kept[-1][1]) if kept else 0.0
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows([CSV_COLUMNS, *kept])
-        write_text(self._csv_path, text.getvalue())
+        kept = [row for row in read_metrics(self._csv_path.parent) if row.step <= step]
+        self._wall_seconds = kept[-1].wall_seconds if kept else 0.0
+        write_rows(self._csv_path, Metric._fields, [row.written() for row in kept])
 
     @property
     def wall_seconds(self) -> float:
@@ -104,13 +118,13 @@ class Tracker:
             raise OSError(f"cannot write curves to {folder}: {error.strerror}") from error
 
     def _write(self, scalars: Mapping[str, float | Tensor], step: int) -> None:
-        seconds = f"{self.wall_seconds:.2f}"
+        seconds = self.wall_seconds
         for tag, value in scalars.items():
             if tag not in TAGS:
                 raise KeyError(f"TAGS does not document {tag}")
             number = float(value)
             self.writer.add_scalar(tag, number, step)
-            self._csv.writerow((step, seconds, tag, f"{number:.8g}"))
+            self._csv.writerow(Metric(step, seconds, tag, number).written())
         # Now, not every two minutes: a kill must cost nothing that precedes the last checkpoint.
         self._file.flush()
         self.writer.flush()

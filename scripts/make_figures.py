@@ -24,6 +24,7 @@ from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.origins import small_network_of
 from distill.provenance import ROOT
+from distill.rows import read_rows
 from distill.run_folder import name_of, read_run
 from distill.study import cell_figures, figures
 from distill.study.axes import DEFAULTS, GAMES
@@ -34,7 +35,6 @@ from distill.study.markdown import with_section, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
 from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
-from distill.study.rows import read_rows
 from distill.study.rungs import read_rungs
 from distill.study.tables import grid_section, grid_table, probe_section, teachers_table
 from distill.study.verdicts import (

@@ -25,11 +25,11 @@ from distill.envs import make_atari
 from distill.errors import run_command
 from distill.files import write_atomically
 from distill.provenance import ROOT, provenance
+from distill.rows import write_rows
 from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.axes import GAMES
 from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe, judge, signals_and_errors, visit
-from distill.study.rows import write_rows
 from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher

@@ -3,7 +3,8 @@
 import pytest
 from run_folders import make_run
 
-from distill.study import curves, rows
+from distill import rows
+from distill.study import curves
 
 HEADER = ",".join(curves.Point._fields) + "\n"
 
@@ -33,6 +34,19 @@ def test_a_damaged_file_of_rows_is_named_with_its_line(tmp_path, text, named):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path} is damaged.*{named}"):
         rows.read_rows(path, curves.Point)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    ["20,3.00,eval/mean_reward", "20,3.00,eval/mean_reward,", "20,3.00,eval/mean_reward,1.2e"],
+)
+def test_of_a_run_that_goes_on_the_row_that_it_is_writing_is_left_out(tmp_path, cut):
+    run_dir = make_run(tmp_path, "a", "plain", {10: 1.5})
+    with (run_dir / "metrics.csv").open("a") as file:
+        file.write(cut)
+    curves.collect([run_dir], tmp_path / "curves.csv")
+    found = rows.read_rows(tmp_path / "curves.csv", curves.Point)
+    assert [(p.step, p.value) for p in found] == [(10, 1.5)]
 
 
 def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):

@@ -15,11 +15,11 @@ COMMAND_LAYER = 4
 LAYERS = (
     "__init__ ppo.__init__ study.__init__ types muon preference settings options config idle"
     " teacher_config tool_config schedules losses cli device files provenance progress statistics"
-    " parsing errors tags sb3_archive study.markdown",
+    " parsing errors tags sb3_archive rows study.markdown",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation fidelity floors floor_caches run_folder tracking teacher sb3_zip acting origins"
     " film measuring worth ppo.sb3 ppo.fast_policy ppo.kickstart"
-    " study.rows study.curves study.rungs study.axes study.grids study.plan study.comparison",
+    " study.curves study.rungs study.axes study.grids study.plan study.comparison",
     "checkpoint student_files labels advantages objective scoring run_state metrics"
     " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"
     " study.augmented_figure study.verdicts",

@@ -14,9 +14,9 @@ from scripted import score_of
 
 from distill.evaluation import PROTOCOL
 from distill.floors import Floors
+from distill.rows import read_rows
 from distill.study import figures, markdown, tables
 from distill.study.curves import Point, collect, read_zoo
-from distill.study.rows import read_rows
 from distill.study.rungs import read_rungs
 
 DISTILLED = "net3, distilled from the good teacher"

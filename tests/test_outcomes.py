@@ -5,8 +5,9 @@ import json
 from run_folders import make_run
 from scripted import score_of
 
+from distill import rows
 from distill.floors import Floors
-from distill.study import outcomes, rows
+from distill.study import outcomes
 from distill.study.rungs import Rung
 from distill.tracking import Tracker
 

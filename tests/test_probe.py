@@ -13,11 +13,11 @@ from matplotlib.patches import Rectangle
 from zips import tiny_state, write_zip
 
 from distill.augmentations import AUGMENTATIONS
+from distill.rows import read_rows
 from distill.statistics import mean_interval, rank_correlation
 from distill.study import tables
 from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.probe import DEFAULT, ENTROPY, Probe, judge, signals_and_errors, visit
-from distill.study.rows import read_rows
 from distill.uncertainty import Uncertainty
 
 

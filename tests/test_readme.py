@@ -9,9 +9,9 @@ import make_figures
 import pytest
 
 from distill.config import DistillConfig
+from distill.rows import read_rows
 from distill.study import markdown, tables
 from distill.study.probe import Probe
-from distill.study.rows import read_rows
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from distill.run_folder import create_run
 from distill.tags import TAGS
 from distill.teacher_config import TeacherConfig
-from distill.tracking import CSV_COLUMNS, Tracker
+from distill.tracking import Tracker
 
 KL, FPS = "distill/kl", "time/fps"
 
@@ -22,7 +22,7 @@ def csv_rows(run_dir: Path) -> list[tuple[int, str, float]]:
     """Return (step, tag, value) of every row of metrics.csv."""
     with (run_dir / "metrics.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert tuple(header) == CSV_COLUMNS
+    assert header == ["step", "wall_seconds", "tag", "value"]
     return [(int(step), tag, float(value)) for step, _, tag, value in rows]
 
 
@@ -110,14 +110,29 @@ def test_a_run_can_be_resumed_twice(resumed):
     assert [step for step, tag, _ in events(resumed) if tag == KL] == steps
 
 
-def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path):
+@pytest.mark.parametrize("cut", ["20,1.5,dist", "14,1.5,distill/kl,3", "14,1.5,distill/kl,1.2e"])
+def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path, cut):
     with Tracker(tmp_path) as tracker:
         tracker.log({KL: 1.0}, 10)
     with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("20,1.5,dist")
+        file.write(cut)
     with Tracker(tmp_path, resume_step=15) as tracker:
         tracker.log({KL: 2.0}, 20)
     assert csv_rows(tmp_path) == [(10, KL, 1.0), (20, KL, 2.0)]
+
+
+@pytest.mark.parametrize("cut", ["", "step,wall"])
+def test_a_run_killed_before_its_first_row_was_whole_can_be_resumed(tmp_path, cut):
+    (tmp_path / "metrics.csv").write_text(cut)
+    with Tracker(tmp_path, resume_step=0) as tracker:
+        tracker.log({KL: 1.0}, 10)
+    assert csv_rows(tmp_path) == [(10, KL, 1.0)]
+
+
+def test_damaged_metrics_are_named_with_their_line(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,wall_seconds,tag,value\nten,1.00,time/fps,1\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv is damaged at line 2: .*ten"):
+        Tracker(tmp_path, resume_step=5)
 
 
 def test_wall_seconds_go_on_where_the_last_kept_row_ended(tmp_path):

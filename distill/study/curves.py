@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.origins import read_origin
+from distill.rows import read_rows, write_rows
 from distill.run_folder import name_of
-from distill.study.rows import read_rows, write_rows
-from distill.tracking import CSV_COLUMNS
+from distill.tracking import read_metrics
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
 TAGS = (TEACHER_CURVE, "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
@@ -37,21 +37,15 @@ def read_curve(run_dir: Path) -> list[Point]:
     """
     origin = read_origin(run_dir)
     return [
-        Point(**origin, step=int(row["step"]), tag=row["tag"], value=float(row["value"]))
+        Point(**origin, step=row.step, tag=row.tag, value=row.value)
         for row in read_metrics(run_dir)
-        if row["tag"] in TAGS
+        if row.tag in TAGS
     ]
-
-
-def read_metrics(run_dir: Path) -> list[dict[str, str]]:
-    """Read what a run logged: a row a value."""
-    with (run_dir / "metrics.csv").open(newline="") as file:
-        return [{str(k): v for k, v in row.items()} for row in csv.DictReader(file, CSV_COLUMNS)]
 
 
 def values_of(run_dir: Path, tag: str) -> list[float]:
     """Return all that a run logged under a tag."""
-    return [float(row["value"]) for row in read_metrics(run_dir) if row["tag"] == tag]
+    return [row.value for row in read_metrics(run_dir) if row.tag == tag]
 
 
 def collect(run_dirs: Sequence[Path], path: Path) -> None:

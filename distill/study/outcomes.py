@@ -9,9 +9,9 @@ from distill.config import decisive
 from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
+from distill.rows import read_rows, write_rows
 from distill.run_folder import read_result
 from distill.study.curves import values_of
-from distill.study.rows import read_rows, write_rows
 from distill.study.rungs import Rung
 
 

@@ -18,27 +18,39 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...
     write_text(path, text.getvalue())
 
 
-def read_rows(path: Path, kind: Callable[..., RowT]) -> list[RowT]:
+def read_rows(
+    path: Path, kind: Callable[..., RowT], *, is_being_written: bool = False
+) -> list[RowT]:
     """Read what `write_rows` wrote as records of this kind; nothing if there is no such file.
+
+    Args:
+        path: of the file.
+        kind: the records, whose field names are the columns.
+        is_being_written: its end may be missing; a last line without one is left out.
 
     Raises:
         ValueError: if the file is damaged, naming it and the line.
     """
     if not path.is_file():
         return []
-    parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
-    rows: list[RowT] = []
     with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        header = set(reader.fieldnames or ())
-        if not header or not header <= parsers.keys():
-            raise ValueError(f"{path} is damaged: its first line must be of {', '.join(parsers)}")
-        for row in reader:
-            try:
-                rows.append(kind(**{name: parsers[name](text) for name, text in row.items()}))
-            except (KeyError, TypeError, ValueError) as error:
-                line = reader.line_num
-                raise ValueError(f"{path} is damaged at line {line}: {error!r}") from None
+        text = file.read()
+    if is_being_written:
+        text = text[: text.rfind("\n") + 1]
+        if not text:
+            return []
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
+    header = set(reader.fieldnames or ())
+    if not header or not header <= parsers.keys():
+        raise ValueError(f"{path} is damaged: its first line must be of {', '.join(parsers)}")
+    rows: list[RowT] = []
+    for row in reader:
+        try:
+            rows.append(kind(**{name: parsers[name](text) for name, text in row.items()}))
+        except (KeyError, TypeError, ValueError) as error:
+            line = reader.line_num
+            raise ValueError(f"{path} is damaged at line {line}: {error!r}") from None
     return rows
 
 
