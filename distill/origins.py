@@ -71,12 +71,18 @@ def command_of(record: dict[str, Any], run_dir: Path) -> str:
 def without_places(argv: list[str]) -> list[str]:
     """Drop from a command line where things lay on one machine, and how many threads it had."""
     places = [f"--{name}" for name in PLACES]
+    words = [part for word in argv for part in parts_of(word)]
     kept = [
         word
-        for before, word in zip(["", *argv], argv, strict=False)
+        for before, word in zip(["", *words], words, strict=False)
         if word not in places and before not in places
     ]
     return [name_alone(word) for word in kept]
+
+
+def parts_of(word: str) -> list[str]:
+    """Take `--name=value` for what it is, two words; leave any other."""
+    return word.split("=", 1) if word.startswith("--") else [word]
 
 
 def name_alone(word: str) -> str:

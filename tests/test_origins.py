@@ -40,6 +40,8 @@ def test_commands_are_kept_without_places_of_a_machine():
     argv = ["1e6", "--run_dir", "/x/y", "--teacher_chkpt", "/x/t.zip", "--seed", "3"]
     kept = origins.without_places(argv)
     assert kept == ["1e6", "--teacher_chkpt", "t.zip", "--seed", "3"]
+    joined = ["1e6", "--run_dir=/x/y", "--teacher_chkpt=/x/t.zip", "--seed=3"]
+    assert origins.without_places(joined) == kept
 
 
 def test_a_lengthened_runs_command_says_to_what(tmp_path):
