@@ -12,7 +12,7 @@ from distill.idle import SWITCHES, refuse_idle
 from distill.settings import replace
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
 from distill.study.grids import AS_LONG, BLOCKS
-from distill.study.plan import Run, identity, plan, teachers_by_grade
+from distill.study.plan import Run, identity, make_config, plan, teachers_by_grade
 from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {
@@ -174,6 +174,12 @@ def test_labels_say_what_differs_from_the_defaults():
     assert run.cfg.student == AXES["student"]["1pct"]["student"]
     assert (run.cfg.seed, run.cfg.env) == (2, GAMES["Pong"])
     assert run.labels["teacher"] == DEFAULTS["teacher"]
+
+
+def test_a_value_that_its_axis_does_not_have_is_no_default():
+    labels = plan("curiosity", GOOD)[0].labels
+    with pytest.raises(KeyError, match="bonus\\+uncertainty"):
+        make_config("curiosity", labels | {"arm": "bonus+uncertainty"}, Path("t.zip"))
 
 
 def test_identity_is_of_the_settings_and_the_teachers_name_alone():

@@ -44,7 +44,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def runs_in(out: Path) -> dict[str, Path]:
-    """Find the runs below a folder that are finished or can be resumed, by id; finished first."""
+    """Find the runs below a folder that are finished or can be resumed; of two the finished."""
     found: dict[str, Path] = {}
     for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
         if not (is_finished(folder) or can_resume(folder)):

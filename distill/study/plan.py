@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Ten letters that depend on all settings but those of place and machine."""
+        """Ten letters that depend on the settings that decide its result."""
         return identity(self.cfg)
 
 
@@ -82,5 +82,5 @@ def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillC
     if grid not in LEVEL_GRIDS:
         settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
-        settings |= AXES.get(axis, {}).get(value, {})
+        settings |= AXES[axis][value] if axis in AXES else {}
     return from_mapping(DistillConfig, settings, origin="grid")
