@@ -14,6 +14,7 @@ from distill.evaluation import PROTOCOL, Policy, Score, constant_policy, play, r
 from distill.progress import Progress
 from distill.types import Envs
 
+NO_SHARE = "none: the teacher is no better than the floor"
 FINALISTS = 3  # constant actions that are scored in full
 
 

@@ -36,6 +36,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def commit_of(record: Mapping[str, Any]) -> str:
-    """Return the commit that `provenance` recorded, marked where the tree differed from it."""
-    return f"{record['commit']}{'-dirty' if record.get('dirty') else ''}"
+def commit_of(record: Mapping[str, Any], n_letters: int | None = None) -> str:
+    """Return what `provenance` recorded: the commit, or so many letters of it.
+
+    Marked where the tree differed from it; `unknown` outside a git checkout.
+    """
+    if record["commit"] is None:
+        return "unknown"
+    return f"{record['commit'][:n_letters]}{'-dirty' if record.get('dirty') else ''}"

@@ -7,7 +7,7 @@ import torch
 
 from distill.evaluation import Score
 from distill.fidelity import Fidelity, compare
-from distill.floors import Floors
+from distill.floors import NO_SHARE, Floors
 from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
@@ -100,7 +100,7 @@ def describe(record: dict[str, Any]) -> str:
     table = score_table(scores, Floors.from_json(record["floors"]))
     share, counts = record["score_share"], f"{record['updates']:,} updates"
     lines = {
-        "score share": "none: the teacher is no better than the floor"
+        "score share": NO_SHARE
         if share is None
         else f"{share:.1%} of the teacher's, above the floor, sampled actions",
         "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"

@@ -24,7 +24,7 @@ from distill.device import prepare_process
 from distill.envs import make_atari
 from distill.errors import run_command
 from distill.files import write_atomically
-from distill.provenance import ROOT, provenance
+from distill.provenance import ROOT, commit_of, provenance
 from distill.rows import write_rows
 from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.axes import GAMES
@@ -68,7 +68,7 @@ def probe_game(
         Probe(
             env_id, paths[0].stem, paths[1].stem, signal, *map(_rounded, numbers),
             n_games=cfg.n_games, n_states=cfg.n_states, seed=cfg.seed,
-            commit=origin["commit"], machine=origin["machine"],
+            commit=commit_of(origin), machine=origin["machine"],
         )
         for signal, numbers in found.items()
     ]  # fmt: skip

@@ -171,9 +171,9 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
     begun = {"init_from": "teachers/envPong_20261121-150317_n_iters2000.zip"}
     teachers = [
         scored("envPong_b", 2000, grade="good"),
-        scored("envPong_a", 10_000, settings=begun),
+        scored("envPong_a", 10_000, settings=begun, dirty=True),
     ]
-    for name, record in [*teachers, scored("envBreakout_c", 5)]:
+    for name, record in [*teachers, scored("envBreakout_c", 5, commit=None, dirty=None)]:
         (tmp_path / f"{name}.json").write_text(json.dumps(record))
     (tmp_path / "envPong_d.json").write_text(json.dumps({"steps": 7}))  # not scored yet
     lines = tables.teachers_table(tmp_path).splitlines()[2:]
@@ -183,7 +183,8 @@ def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):
         "| envPong_b | good | 2,000 | 1.23 (1.00 to 1.50) | 4 | -2.00 (1.00 to 1.50) | 4"
         " | 2 min | abcdef0 |"
     )
-    assert lines[2].endswith(" | 2 min after n_iters2000 | abcdef0 |")
+    assert lines[2].endswith(" | 2 min after n_iters2000 | abcdef0-dirty |")
+    assert lines[0].endswith(" | 2 min | unknown |")
 
 
 def test_a_new_table_takes_the_place_of_the_old_one_and_of_nothing_else():

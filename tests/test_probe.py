@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from zips import tiny_state, write_zip
 
 from distill.augmentations import AUGMENTATIONS
+from distill.provenance import provenance
 from distill.rows import read_rows
 from distill.statistics import mean_interval, rank_correlation
 from distill.study import tables
@@ -104,6 +105,8 @@ def test_the_command_writes_a_row_a_signal_and_a_figure(monkeypatch, tmp_path, c
         path.with_suffix(".json").write_text(json.dumps({"env_id": env_id, "grade": grade}))
     for name, place in (("TEACHERS", "."), ("TABLE", "u.csv"), ("FIGURE", "u.png")):
         monkeypatch.setattr(probe_uncertainty, name, tmp_path / place)
+    changed = provenance() | {"commit": "abc", "dirty": True}
+    monkeypatch.setattr(probe_uncertainty, "provenance", lambda: changed)
     small = ["--n_games", "2", "--n_states", "3", "--every_steps", "2", "--n_threads", "1"]
     assert run_main(monkeypatch, probe_uncertainty, *small) == 0
     rows = read_rows(tmp_path / "u.csv", Probe)
@@ -111,6 +114,7 @@ def test_the_command_writes_a_row_a_signal_and_a_figure(monkeypatch, tmp_path, c
     assert {(row.env_id, row.teacher, row.better) for row in rows} == {
         (env_id, f"env{env_id}_medium", f"env{env_id}_good")
     }
+    assert {row.commit for row in rows} == {"abc-dirty"}
     assert all(row.low <= row.correlation <= row.high for row in rows)
     assert (tmp_path / "u.png").read_bytes().startswith(b"\x89PNG")
     assert f"Pong     {AUGMENTATIONS[0]}" in capsys.readouterr().out

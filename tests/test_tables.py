@@ -103,6 +103,8 @@ def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
     assert text == "95.0 % (82.6 % to 107.4 %), n = 3"
     assert tables.share_text(Cell(labels, 3, found[:1])) == "90.0 %, n = 1, 2 not run"
     assert tables.share_text(Cell(labels, 3, [])) == "not run"
+    pointless = tables.share_text(Cell(labels, 3, [outcome(runs[0], None)]))
+    assert pointless == "none: the teacher is no better than the floor"
 
 
 def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():

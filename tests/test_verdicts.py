@@ -87,10 +87,10 @@ def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
     sentence, table = verdicts.curiosity_section(cells_of("curiosity", outcomes)).split("\n\n")
     assert sentence == (
         "Running policy distillation using curiosity to guide the student results in"
-        " **a better student** (good teacher, quarter budget, equal steps, n = 4: 10.0 % (10.0 to"
+        " **a better student** (good teacher, quarter budget, equal steps, 4 pairs: 10.0 % (10.0 to"
         " 10.0)); **an equal student, within 2 % of the teacher's range** (good teacher, quarter"
-        " budget, equal time, n = 4: -1.0 % (-1.0 to -1.0));"
-        " **a worse student** (good teacher, whole budget, equal steps, n = 4: -10.0 % (-10.0 to"
+        " budget, equal time, 4 pairs: -1.0 % (-1.0 to -1.0));"
+        " **a worse student** (good teacher, whole budget, equal steps, 4 pairs: -10.0 % (-10.0 to"
         " -10.0))."
     )
     assert table.startswith("| teacher | budget | arm |")

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from distill.device import was_float32
+from distill.floors import NO_SHARE
 from distill.networks import Student, n_actor_parameters
+from distill.provenance import commit_of
 from distill.statistics import t_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
@@ -25,7 +27,7 @@ N_ACTIONS = 3  # Freeway's, for which the sizes of networks are told
 def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
-        return "not run"
+        return NO_SHARE if cell.outcomes else "not run"
     mean, bounds = float(np.mean(cell.shares)), t_interval(cell.shares)
     within = "" if bounds is None else f" ({bounds[0]:.1%} to {bounds[1]:.1%})"
     text = f"{mean:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
@@ -124,7 +126,7 @@ def teachers_table(folder: Path) -> str:
         evaluation = record["evaluation"]
         cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
         cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
-        cells += [duration_text(record), record["commit"][:7]]
+        cells += [duration_text(record), commit_of(record, n_letters=7)]
         lines.append(cells)
     return as_table(lines)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from distill import statistics
 from distill.config import DistillConfig
+from distill.floors import NO_SHARE
 from distill.statistics import Interval
 from distill.study import comparison
 from distill.study.cells import Cell, cells_with, rows_of
@@ -62,8 +63,8 @@ def curiosity_section(cells: Sequence[Cell]) -> str:
 def answer(cells: Sequence[Cell]) -> str:
     """Complete the sentence on curiosity, by the default arm; empty before any pair was run."""
     found = [
-        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what}, n ="
-        f" {difference.n_pairs}: {percent(interval_of(difference))})"
+        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what},"
+        f" {difference.n_pairs} pairs: {percent(interval_of(difference))})"
         for teacher, budget, arm in rows_of(cells, AXES, run=True)
         if arm == DEFAULT_ARM
         for what, difference in _differences(cells, teacher, budget, arm).items()
@@ -125,7 +126,7 @@ def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
 def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     if not mine:
-        return ["none: the teacher is no better than the floor", *[""] * (len(COLUMNS) - 1)]
+        return [NO_SHARE, *[""] * (len(COLUMNS) - 1)]
     runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
     mean = _mean_share(cells, teacher, budget, arm)
     seconds = _seconds(cells, teacher=teacher, budget=budget, arm=arm)
