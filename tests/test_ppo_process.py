@@ -1,15 +1,23 @@
 """PPO in processes of their own: ours and stock SB3's, alike but for what makes ours faster."""
 
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import ppo_teacher
+from distill import cli
 from distill.ppo import process
-from distill.ppo.algorithm import build
-from distill.ppo.process import PpoProcess, build_stock_ppo, learn_a_rollout, preset_of
+from distill.ppo.process import (
+    PpoProcess,
+    build_ppo,
+    build_stock_ppo,
+    learn_a_rollout,
+    preset_of,
+)
 from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 
@@ -20,22 +28,30 @@ TINY = TeacherConfig(env=PONG, n_envs=2, n_steps=8, batch_size=8, precision="flo
 
 @pytest.mark.atari
 def test_both_ppos_train_as_large_a_network_with_the_same_preset():
-    cfg = TINY
-    ours, stock = build(cfg), build_stock_ppo(cfg, CPU)
+    ours, stock = (build_ppo(TINY, stock=stock) for stock in (False, True))
     names = "n_envs", "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda",\
         "vf_coef", "ent_coef", "max_grad_norm"  # fmt: skip
     assert [getattr(ours, name) for name in names] == [getattr(stock, name) for name in names]
     for schedule in "clip_range", "lr_schedule":
-        assert getattr(ours, schedule)(1.0) == getattr(stock, schedule)(1.0) > 0
+        for remaining in (1.0, 0.0):
+            assert getattr(ours, schedule)(remaining) == getattr(stock, schedule)(remaining) > 0
     shapes = [{k: v.shape for k, v in ppo.policy.state_dict().items()} for ppo in (ours, stock)]
     assert shapes[0] == shapes[1]
-    assert learn_a_rollout(ours) == learn_a_rollout(stock) == 16
+    for ppo in (ours, stock):
+        before = {k: v.clone() for k, v in ppo.policy.state_dict().items()}
+        assert learn_a_rollout(ppo) == 16
+        assert not any(torch.equal(v, before[k]) for k, v in ppo.policy.state_dict().items())
 
 
-def test_the_preset_is_rl_zoos():
-    cfg = preset_of(TeacherConfig(env=PONG, seed=3))
+def test_the_preset_is_rl_zoos_and_the_one_that_the_command_names():
+    cfg = preset_of(TeacherConfig(total_steps=10_000_000, env=PONG, seed=3))
     assert (cfg.n_envs, cfg.n_steps, cfg.batch_size, cfg.n_epochs) == (8, 128, 256, 4)
-    assert (cfg.env, cfg.seed) == (PONG, 3)
+    assert (cfg.learning_rate, cfg.clip_range) == ((2.5e-4, 0, 1), (0.1, 0, 1))
+    assert (cfg.optimizer, cfg.w_entropy, cfg.w_value) == ("adam", (0.01, 0.01, 1), 0.5)
+    named = re.search("`(--n_envs 8 [^`]*)`", ppo_teacher.__doc__ or "")
+    assert named is not None
+    words = ["1e7", "--env", PONG, "--seed", "3", *named[1].split()]
+    assert cli.parse_settings(TeacherConfig, "", words) == cfg
 
 
 @pytest.mark.atari

@@ -30,6 +30,20 @@ from distill.teacher_config import TeacherConfig
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 
 
+def build_ppo(cfg: TeacherConfig, *, stock: bool) -> PPO:
+    """Build ours, or stock SB3's, at settings that stay where they start.
+
+    Each rollout is learned by a call of its own, at whose end schedules would have come to theirs:
+    a learning rate of 0.
+    """
+    kept = {
+        name: LinearSchedule(start := getattr(cfg, name).start, start)
+        for name in ("learning_rate", "clip_range", "w_entropy")
+    }
+    cfg = replace(cfg, **kept)
+    return build_stock_ppo(cfg, resolve_device(cfg.device)) if stock else build(cfg)
+
+
 def build_stock_ppo(cfg: TeacherConfig, device: torch.device) -> PPO:
     """Build PPO as SB3's documentation and rl-zoo do."""
     # ALE/*-v5 skips four frames itself, and AtariWrapper four of those: one skip, as ours.
@@ -67,10 +81,9 @@ def serve_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
     if stock:
         if cfg.n_threads is not None:
             torch.set_num_threads(cfg.n_threads)
-        model = build_stock_ppo(cfg, resolve_device(cfg.device))
     else:
         prepare_process(cfg.n_threads)
-        model = build(cfg)
+    model = build_ppo(cfg, stock=stock)
     model.set_logger(Logger(folder=None, output_formats=[]))
     with contextlib.suppress(EOFError):  # the parent is done
         while True:
@@ -134,6 +147,6 @@ def preset_of(cfg: TeacherConfig) -> TeacherConfig:
         "clip_range": LinearSchedule(0.1, 0.0),
         "w_entropy": LinearSchedule(0.01, 0.01),
     }
-    return replace(
-        cfg, optimizer="adam", n_envs=8, n_steps=128, batch_size=256, n_epochs=4, **schedules
-    )
+    sizes = {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4}
+    unlike = {"optimizer": "adam", "repeat_probability": 0.0, "data_init": False}
+    return replace(cfg, **schedules, **sizes, **unlike)
