@@ -86,20 +86,25 @@ def start(
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
     if cfg.total_steps is not None:
-        saved = lengthen(saved, cfg.total_steps, cfg.resume)
+        saved = lengthen(saved, cfg.total_steps, done=state["steps"], run_dir=cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
 
 
-def lengthen(saved: TeacherConfig, total_steps: int, run_dir: Path) -> TeacherConfig:
+def lengthen(saved: TeacherConfig, total_steps: int, *, done: int, run_dir: Path) -> TeacherConfig:
     """Give a run more steps; its schedules stretch over all of them, so that rates rise once more.
 
     Raises:
-        ValueError: if there would be fewer.
+        ValueError: if there would be fewer, or no more than the rollouts so far have had.
     """
     assert saved.total_steps is not None
     if total_steps < saved.total_steps:
         raise ValueError(
             f"total_steps must be at least the {saved.total_steps:,} of --resume {run_dir}, got"
+            f" {total_steps:,}"
+        )
+    if saved.total_steps < total_steps <= done:
+        raise ValueError(
+            f"total_steps must be above the {done:,} that --resume {run_dir} has done, got"
             f" {total_steps:,}"
         )
     return replace(saved, total_steps=total_steps)

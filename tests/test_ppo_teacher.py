@@ -336,6 +336,10 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     with monkeypatch.context() as no_device:
         no_device.setattr(ppo_teacher, "build", fails)
         assert "no device" in refusal(monkeypatch, capsys, "4000", "--resume", str(run_dir))
+    line = refusal(monkeypatch, capsys, "2550", "--resume", str(run_dir))  # rollouts are whole
+    assert (
+        f"total_steps must be above the 2,560 that --resume {run_dir} has done, got 2,550" in line
+    )
     held = lock_folder(run_dir)  # another process trains there
     line = refusal(monkeypatch, capsys, "4000", "--resume", str(run_dir))
     assert "is being written by another process" in line
