@@ -126,6 +126,11 @@ class AtariEnvs:
         self._emulator.close()
 
 
+def training_seed(seed: int, step: int) -> int:
+    """Return the first seed of a run's games; one that goes on later plays others."""
+    return 1000 * seed + step
+
+
 def make_atari(
     env_id: str,
     n_envs: int,

@@ -17,7 +17,7 @@ from distill import cli
 from distill.checkpoint import can_resume, reopen, restoring, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process
-from distill.envs import AtariEnvs
+from distill.envs import AtariEnvs, training_seed
 from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
@@ -75,7 +75,7 @@ def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
 def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker) -> None:
     """Train to the end; on Ctrl-C save, say how to go on, and stop the program."""
     cfg = task.cfg
-    first_seed = 1000 * cfg.seed + run.n_steps_done  # a resumed run plays other games
+    first_seed = training_seed(cfg.seed, run.n_steps_done)
     envs = make_games(task, cfg.n_envs, seed=first_seed, training=True)
     n_interim = cfg.n_interim_episodes
     interim_envs = make_games(task, min(EVAL_ENVS, n_interim), seed=INTERIM_SEED, training=False)

@@ -40,8 +40,9 @@ SCRIPT = "scripts/run_distillation.py"
 GAME = "BreakoutNoFrameskip-v4"
 TEACHER = f"env{GAME}_20260102-030405_n_iters10000.zip"
 TOTAL_STEPS, LOG_STEPS, CHECKPOINT_STEPS = 1280, 64, 256
+SEED = 1
 SMALL = {
-    "teacher_chkpt": TEACHER, "student": "0.1pct", "total_steps": TOTAL_STEPS, "seed": 1,
+    "teacher_chkpt": TEACHER, "student": "0.1pct", "total_steps": TOTAL_STEPS, "seed": SEED,
     "n_envs": 4, "n_steps": 16, "ring_size": 768, "learning_starts": 128,
     "steps_per_update": 16, "batch_size": 32,
     "n_candidates": 1, "learning_rate": "3e-3:0", "log_steps": LOG_STEPS,
@@ -425,6 +426,22 @@ def test_a_resumed_runs_curves_have_no_stretch_twice_and_none_missing(folder, re
 def test_a_resumed_run_continues_its_schedules(folder, resumed):
     tags = "train/learning_rate", "explore/epsilon", "explore/teacher_mix", "train/n_updates"
     assert logged(folder / "resumed", *tags) == logged(folder / "plain", *tags)
+
+
+def test_a_resumed_run_plays_other_games_than_it_did(folder, killed, monkeypatch, capsys):
+    shutil.copytree(killed, folder / "elsewhere")
+    monkeypatch.chdir(folder)
+    make_games = run_distillation.make_games
+
+    def watched(*args: Any, seed: int, training: bool) -> Any:
+        if training:
+            raise ValueError(f"the first game is {seed}")
+        return make_games(*args, seed=seed, training=training)
+
+    monkeypatch.setattr(run_distillation, "make_games", watched)
+    assert run_main(monkeypatch, run_distillation, "--resume", "elsewhere") == 2
+    steps = load_run(folder / "elsewhere")[0]["steps"]
+    assert f"the first game is {1000 * SEED + steps}" in capsys.readouterr().err
 
 
 def test_resuming_a_finished_run_shows_its_result_and_changes_nothing(folder, resumed, run):

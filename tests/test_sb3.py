@@ -15,10 +15,13 @@ import pytest
 import torch
 from policies import N_ACTIONS, a_policy, log_probabilities
 from stable_baselines3 import PPO
+from torch import Tensor
 
 from distill.envs import make_atari
+from distill.ppo.algorithm import build
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import AtariVecEnv, export_zip
+from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, ByteArray, Game, IntArray, Step, Widths
 
 
@@ -52,6 +55,27 @@ class FakeEnvs:
             final_obs=self.final_obs if t == 0 else None,
             games=[Game(0, 30.0, 3), Game(1, -7.0, 3)] if t == 0 else [],
         )
+
+
+# --- building ---
+
+
+@pytest.mark.atari
+def test_a_run_that_goes_on_plays_other_games_and_draws_other_numbers():
+    cfg = TeacherConfig(env="BreakoutNoFrameskip-v4", n_envs=2, seed=3, precision="float32")
+
+    def beginning(first_step: int) -> tuple[np.ndarray, Tensor]:
+        games = build(cfg, first_step=first_step).get_env()
+        assert games is not None
+        games.reset()
+        played = [games.step(np.full(2, 1 + t % 3))[0] for t in range(12)]
+        return np.array(played), torch.rand(4)
+
+    first, again, later = (beginning(step) for step in (0, 0, 64))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not np.array_equal(first[0], later[0])
+    assert not torch.equal(first[1], later[1])
 
 
 # --- the environment adapter ---

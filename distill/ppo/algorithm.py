@@ -8,7 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from distill.device import resolve_device, resolve_precision
-from distill.envs import make_atari
+from distill.envs import make_atari, training_seed
 from distill.errors import DivergedError
 from distill.muon import MuonWithAdam
 from distill.networks import Encoder
@@ -29,7 +29,7 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
     envs = make_atari(
         cfg.env,
         cfg.n_envs,
-        seed=1000 * cfg.seed + first_step,
+        seed=training_seed(cfg.seed, first_step),
         training=True,
         n_threads=cfg.n_threads,
     )
