@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import re
 import resource
@@ -254,6 +255,9 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     assert weights["value_net.weight"].abs().sum() > 0
     assert {value for _, value in logged(Path("run"), "train/repeat_probability")} == {0.0}
     assert all(value > 0 for _, value in logged(Path("run"), "train/kickstart_kl"))
+    entropies = [-value for _, value in logged(Path("run"), "train/entropy_loss")]
+    assert entropies  # of the policy, not the term of the loss that weighs it and the KL
+    assert all(0.5 < entropy <= math.log(6) + 1e-6 for entropy in entropies)
     settings = json.loads(only(tmp_path, "teachers/*.json").read_text())["settings"]
     assert (settings["network"], settings["kickstart"]) == ("0.3pct", teacher.name)
 
