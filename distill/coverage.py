@@ -42,7 +42,7 @@ class Coverage:
         """Count the states of a rollout.
 
         A rollout belongs as a whole to the stretch in which it began, so that the first row logged
-        at or after a multiple of 100,000 steps shows the whole stretch.
+        at or after a multiple of 100,000 steps shows the whole stretch, if --log_steps divides it.
 
         Args:
             obs: uint8 (T, N, S, 84, 84).

@@ -107,7 +107,7 @@ class ICM(nn.Module):
 
     @torch.no_grad()  # a reward is a number, not something to differentiate
     def intrinsic_reward(self, steps: Transitions) -> Tensor:
-        """Return eta/2 |predicted phi' - phi'|^2 (B,): the paper's equation 7."""
+        """Return eta/2 |predicted phi' - phi'|^2 (B,): the paper's equation 6."""
         return ETA * self._forward_error(steps.phi, steps.next_phi, steps.action)
 
 

@@ -74,8 +74,9 @@ def train_student(
 def fit_to_first_states(run: Distillation) -> None:
     """Standardize the student's fresh layers, once, right before its first update.
 
-    The rollout before it was played by the layers as they were: the log-probabilities of its
-    actions, to which PPO's ratio is taken, and its KLs are theirs, for this one round of updates.
+    What was played before was played by the layers as they were. The newest rollout's
+    log-probabilities, to which PPO's ratio is taken, are theirs for this one round of updates; the
+    KLs in the ring, by which samples are preferred, until a place is drawn or overwritten.
     """
     if run.updates_due() and run.ring.n_candidates and not run.is_fitted:
         standardize(run.student.encoder, run.ring.spread(N_STATES))
