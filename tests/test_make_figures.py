@@ -46,6 +46,33 @@ def test_a_panel_a_game_shows_each_runs_scores_and_each_kinds_name_once(tmp_path
     assert named[1:] == ["student", "curious student"]
 
 
+def test_each_teacher_that_students_had_is_a_line_and_named_once(tmp_path):
+    names = ("a", "b", "c")
+    collect([make_run(tmp_path, n, "plain", {10: 1.0}) for n in names], tmp_path / "curves.csv")
+    points = read_rows(tmp_path / "curves.csv", Point)
+    scores = {"a": 30.0, "b": 32.0, "c": 30.0}
+    levels = [
+        p._replace(tag=tag, value=value)
+        for p in points
+        for tag, value in (("eval/teacher", scores[p.run]), ("eval/floor", 21.0))
+    ]
+    (axes,) = figures.draw_curves([*points, *levels]).axes
+    flat = [line for line in axes.lines if line.get_linestyle() in ("--", ":")]
+    assert [set(np.asarray(line.get_ydata())) for line in flat] == [{30.0}, {32.0}, {21.0}]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["student", "teacher", "floor"]
+
+
+def test_the_ladders_legend_breaks_no_flag_in_two():
+    points = read_rows(make_figures.CURVES, Point)
+    for axes in figures.draw_ladder(points, read_rungs(make_figures.TEACHERS), {}).axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        lines = "\n".join(text.get_text() for text in legend.get_texts()).splitlines()
+        assert not [line for line in lines if line.endswith("-")]
+
+
 def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     runs = [make_run(tmp_path, name, "teacher", {10: 5.0, 20: 7.0}) for name in "ab"]
     collect([*runs, make_run(tmp_path, "c", "plain", {10: 1.0})], tmp_path / "curves.csv")

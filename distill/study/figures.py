@@ -34,7 +34,10 @@ def curve(points: Iterable[Point], run: str, tag: str) -> tuple[list[int], list[
 
 
 def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
-    """Draw score against steps for one game: teachers, students, and the floor beneath them."""
+    """Draw score against steps for one game: learning curves, and what students are held against.
+
+    A line for each teacher that a student had, and for each floor.
+    """
     mine = [p for p in points if p.env_id == env_id]
     kinds = {p.run: p.kind for p in mine if p.kind in LINES}
     named: set[str] = set()
@@ -44,9 +47,10 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
         axes.plot(*curve(mine, run, tag), style, linewidth=1, label=label)
         named.add(kind)
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
-        values = [p.value for p in mine if p.tag == tag]
-        if values:
-            axes.axhline(values[-1], linestyle=style, color="gray", label=tag.removeprefix("eval/"))
+        last = {p.run: p.value for p in mine if p.tag == tag}
+        for i, value in enumerate(sorted(set(last.values()))):
+            label = "" if i else tag.removeprefix("eval/")
+            axes.axhline(value, linestyle=style, color="gray", label=label)
     finish(axes, env_id)
 
 
@@ -54,7 +58,7 @@ def draw_teachers(axes: Axes, points: Sequence[Point]) -> None:
     """Draw the score of one game's teachers while they learn, each in a color of its own."""
     axes.set_prop_cycle(color=colormaps["tab20"](range(MAX_TEACHERS)))
     for run, command in dict.fromkeys((p.run, p.command) for p in points):
-        label = textwrap.fill(settings_of(command), LEGEND_LETTERS)
+        label = textwrap.fill(settings_of(command), LEGEND_LETTERS, break_on_hyphens=False)
         axes.plot(*curve(points, run, TEACHER_CURVE), label=label)
 
 
