@@ -11,7 +11,9 @@ import pytest
 from distill.config import DistillConfig
 from distill.rows import read_rows
 from distill.study import markdown, tables
+from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.probe import Probe
+from distill.study.rungs import read_rungs
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
@@ -111,6 +113,21 @@ def test_what_is_said_of_uncertainty_agrees_with_its_csv():
 def test_generated_sections_agree_with_the_csv(grid):
     text = make_figures.section_of(grid, CELLS[grid])
     assert markdown.with_section(README, grid, text) == README
+
+
+def test_how_well_games_know_the_teachers_is_what_their_records_say():
+    halves = {}
+    for rung in read_rungs(make_figures.TEACHERS):
+        assert rung.sampled.ci95 is not None
+        low, high = rung.sampled.ci95
+        share = 50 * (high - low) / (rung.mean - rung.floor)
+        halves[rung.env_id, rung.grade] = f"{share:.1f} %" if share < 2 else f"{share:.0f} %"
+    said = [
+        f"{game} "
+        + ", ".join(f"{g} {halves[key]}" for g in (BEST, *GRADES) if (key := (env_id, g)) in halves)
+        for game, env_id in GAMES.items()
+    ]
+    assert "give or take so much of its range: " + "; ".join(said) in README
 
 
 def test_links_lead_to_headings_of_the_page_and_to_files():

@@ -58,6 +58,30 @@ def test_the_bootstrap_of_two_runs_spans_both():
     assert bootstrap({"a": [0.2, 0.8]}, rng(), mean) == pytest.approx((0.5, 0.2, 0.8), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("means", "sds", "n", "expected"),
+    [
+        ((0.957, 0.9945), (0.009, 0.0027), 3, 0.69),  # plain students at a quarter of the budget
+        ((0.957, 0.9945), (0.009, 0.0027), 5, 0.78),
+        ((0.0, 0.0), (1.0, 1.0), 3, 0.84),
+        ((0.0, 0.0), (1.0, 1.0), 5, 0.92),
+    ],
+)
+def test_the_bootstrap_of_few_runs_holds_the_truth_as_rarely_as_the_readme_says(
+    means, sds, n, expected
+):
+    def runs(n: int, seed: int) -> dict[str, np.ndarray]:
+        return {
+            str(i): rng(seed + i).normal(mean, sd, n)
+            for i, (mean, sd) in enumerate(zip(means, sds, strict=True))
+        }
+
+    truth = iqm(np.concatenate(list(runs(100_000, 0).values())))
+    found = [bootstrap(runs(n, 10 * i), rng(), n_draws=500) for i in range(1, 1001)]
+    hits = np.mean([interval.low <= truth <= interval.high for interval in found])
+    assert hits == pytest.approx(expected, abs=0.03)  # its own standard error is .012 to .015
+
+
 def test_an_interval_depends_on_its_generator_alone():
     games = {"a": TEN, "b": TEN[:4]}
     assert bootstrap(games, rng(1)) == bootstrap(games, rng(1))
