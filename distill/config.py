@@ -153,10 +153,20 @@ class DistillConfig:
             raise ValueError(
                 "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both"
             )
-        if self.w_distill.is_zero and not (self.use_reward or self.use_icm):
+        if not self.use_teacher and not (self.use_reward or self.use_icm):
             raise ValueError("--w_distill 0 leaves nothing to learn from without --c_ext above 0")
         if self.use_bonus and self.gamma == 1:  # the sum of all bonuses has no end
             raise ValueError("--gamma must be below 1 with a bonus, got 1")
+
+    @property
+    def use_teacher(self) -> bool:
+        """Whether the teacher's answers are ever learned from."""
+        return not self.w_distill.is_zero
+
+    @property
+    def use_choice(self) -> bool:
+        """Whether samples are chosen among more that are drawn."""
+        return self.n_candidates > 1
 
     @property
     def use_bonus(self) -> bool:

@@ -15,6 +15,8 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "curiosity_source icm": OF_ICM,
     "curiosity_source rnd": ("w_rnd",),
     "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
+    "use_teacher (--w_distill above 0)": ("loss", "temperature", "match_temperature"),
+    "use_choice (--n_candidates above 1)": ("prefer", "importance_weights"),
     "use_uncertainty": ("uncertainty_target",),
     "use_reward (a reward, be it --c_ext or a bonus of --use_curiosity)": OF_PPO,
 }

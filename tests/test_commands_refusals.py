@@ -96,6 +96,14 @@ def run(folder: Path, *argv: object) -> Done:
             ["--loss", "nll", "--temperature", "2"],
             ["--temperature without --loss kl|reverse_kl|js would change nothing"],
         ),
+        (
+            ["--w_distill", "0", "--c_ext", "1", "--loss", "js", "--temperature", "2"],
+            ["--loss", "--temperature without --w_distill above 0 would change nothing"],
+        ),
+        (
+            ["--prefer", "gap", "--importance_weights", "--n_candidates", "1"],
+            ["--prefer, --importance_weights without --n_candidates above 1 would change nothing"],
+        ),
         (["--temp", "2"], ["--temp"]),
         (["--temprature", "2"], ["--temprature"]),
         (["--config", "unknown.yaml"], ["unknown.yaml", "temprature"]),
