@@ -16,6 +16,7 @@ from distill.run_folder import read_run
 from distill.settings import SettingsT, from_mapping, replace
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
+NEW = "checkpoint_new.pt"  # until the others have made room for it
 FORMAT = 3  # of what is saved; another number whenever that changes
 OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
 
@@ -31,7 +32,7 @@ def save_run(run_dir: Path, state: dict[str, Any]) -> None:
         OSError: if it cannot be written; the last checkpoint is intact.
     """
     newest, previous = (run_dir / name for name in NAMES)
-    written = run_dir / "checkpoint_new.pt"
+    written = run_dir / NEW
     write_atomically(written, lambda path: _save({**state, "format": FORMAT}, path))
     if newest.exists():
         newest.replace(previous)
@@ -49,7 +50,7 @@ def _save(state: dict[str, Any], path: Path) -> None:
 
 def can_resume(run_dir: Path) -> bool:
     """Whether a run has a checkpoint to go on from."""
-    return any((run_dir / name).is_file() for name in NAMES)
+    return any((run_dir / name).is_file() for name in (NEW, *NAMES))
 
 
 def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
@@ -63,7 +64,7 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         ValueError: if another version of this program wrote it.
     """
     warnings = []
-    for name in ("checkpoint_new.pt", *NAMES):
+    for name in (NEW, *NAMES):
         path = run_dir / name
         if not path.exists():
             continue
@@ -90,7 +91,10 @@ def _load(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:  # what torch writes; it does not look at the checksums
         if damaged := archive.testzip():
             raise ValueError(f"wrong checksum of {damaged}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise TypeError("it is not a mapping")
+    return state
 
 
 def reopen(

@@ -88,7 +88,12 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
         ValueError: if the file is damaged.
     """
     path = run_dir / "result.json"
+    if not path.is_file():
+        return None
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except json.JSONDecodeError as error:
+        result = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(result, dict):
+        raise ValueError(f"{path} is damaged: it is not a JSON object")
+    return result

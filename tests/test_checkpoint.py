@@ -14,7 +14,7 @@ import torch
 
 from distill import checkpoint as module
 from distill import cli
-from distill.checkpoint import NAMES, load_run, reopen, save_run
+from distill.checkpoint import NAMES, can_resume, load_run, reopen, save_run
 from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
 
@@ -102,6 +102,19 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(ru
     assert state["steps"] == 1
     assert len(warnings) == 1
     assert f"{path} is damaged" in warnings[0]
+
+
+def test_a_checkpoint_that_holds_no_mapping_counts_as_damaged(run_dir):
+    torch.save([1, 2], run_dir / NEWEST)
+    state, warnings = load_run(run_dir)
+    assert (state["steps"], len(warnings)) == (1, 1)
+
+
+def test_a_first_checkpoint_whose_name_a_kill_left_provisional_can_be_gone_on_from(tmp_path):
+    save_run(tmp_path, {"steps": 1})
+    (tmp_path / NEWEST).rename(tmp_path / "checkpoint_new.pt")
+    assert can_resume(tmp_path)
+    assert steps_in(tmp_path) == 1
 
 
 def test_random_damage_never_escapes_as_another_error(run_dir):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from distill.run_folder import create_run, read_run, resume_command
+from distill.run_folder import create_run, read_result, read_run, resume_command
 from distill.schedules import LinearSchedule
 from distill.settings import from_mapping, option, replace
 from distill.teacher_config import TeacherConfig
@@ -84,3 +84,11 @@ def test_texts_that_resemble_other_things_read_back(tmp_path, text):
     create_run(tmp_path / "run", Odd(text))
     settings = read_run(tmp_path / "run")["settings"]
     assert from_mapping(Odd, settings, origin="config.yaml") == Odd(text)
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"null", b"{"], ids=lambda t: t[:4])
+def test_a_damaged_result_is_named(tmp_path, text):
+    path = tmp_path / "result.json"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
+        read_result(tmp_path)

@@ -1,6 +1,7 @@
 """Running a study's jobs: skipped, retried, resumed, interrupted, shared."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -127,6 +128,15 @@ def finish(run: Run, folder: Path, *, result: bool) -> None:
         (folder / "result.json").write_text("{}")
 
 
+def test_a_run_that_another_study_finished_since_is_done_without_its_checkpoints(tmp_path, program):
+    out = tmp_path / "out"
+    (job,) = jobs = make_jobs([make_run(0)], out)
+    finish(job.run, job.folder, result=True)
+    (job.folder / "checkpoint.pt").unlink()
+    study(jobs, out, program).run(lambda: False)
+    assert (job.status, job.attempts) == ("done", 0)
+
+
 def test_finished_runs_are_skipped_wherever_they_are(tmp_path, program):
     out = tmp_path / "out"
     finish(make_run(0), out / "under another name", result=True)
@@ -218,3 +228,15 @@ def test_a_run_that_another_process_works_on_is_left_alone(tmp_path, program):
     while (free := lock_log(out / f"{make_run(0).id}.log")) is None:
         assert time.monotonic() - started < 10
     free.close()
+
+
+def test_a_run_does_not_hear_the_terminals_ctrl_c_itself(tmp_path):
+    note = tmp_path / "session"
+    code = f"import os; open({str(note)!r}, 'w').write(str(os.getsid(0)))"
+    run_all([0], tmp_path / "out", (sys.executable, "-c", code), n_retries=0)
+    assert int(note.read_text()) != os.getsid(0)
+
+
+def test_a_run_that_leaves_no_result_has_failed(tmp_path):
+    (job,) = run_all([0], tmp_path / "out", (sys.executable, "-c", ""), n_retries=0)
+    assert (job.status, job.exit_status) == ("failed", 0)

@@ -132,7 +132,8 @@ class Study:
         log = lock_log(out / f"{job.run.id}.log")
         if log is not None:  # another process may have had it since, in a folder of its own
             job.folder = runs_in(out).get(job.run.id, job.folder)
-        if log is not None and job.folder.exists() and not can_resume(job.folder):
+        can_go_on = is_finished(job.folder) or can_resume(job.folder)
+        if log is not None and job.folder.exists() and not can_go_on:
             job.folder = new_folder(out, job.run)  # it died before its first checkpoint
         if log is None or is_finished(job.folder):  # another process has it, or has just done it
             job.status = "elsewhere" if log is None else "done"
