@@ -359,3 +359,8 @@ def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
     ):
         refuse("--gamma", "0.5")
     refuse("--gamma", "0.5", "--color", "blue")
+
+
+def test_what_a_file_sets_counts_as_asked_for(tmp_path):
+    file = write(tmp_path / "a.yaml", "color: blue\n")
+    assert parse_command(Config, "", ["--config", file, "--seed", "0"]).names == {"color", "seed"}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -25,6 +26,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from distill.checkpoint import NAMES, load_run
 from distill.config import DistillConfig
 from distill.networks import n_actor_parameters
+from distill.options import EVAL_SEED
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
 from distill.run_folder import read_run
@@ -380,7 +382,9 @@ def resumed(folder, killed, run) -> Done:
 @pytest.fixture(scope="module")
 def interrupted(folder, plain) -> Done:
     """A run with another seed, stopped by Ctrl-C."""
-    command = Command(SCRIPT, *flags(run_dir="interrupted", seed=2), folder=folder)
+    command = Command(
+        SCRIPT, *flags(run_dir="interrupted", seed=2), "--no-eval_greedy", folder=folder
+    )
     ready = lambda: last_step(folder / "interrupted") >= 3 * LOG_STEPS  # noqa: E731 (short)
     command.signal_when(signal.SIGINT, ready)
     return command.wait()
@@ -493,7 +497,25 @@ def test_an_interrupted_run_resumes_to_its_end(folder, interrupted, run):
     done = run("--resume", "continued")
     assert done.status == 0, done.err
     assert result(done)["steps"] == TOTAL_STEPS
+    assert set(result(done)["student_score"]) == {"sampled"}  # --no-eval_greedy
     check_curves(folder / "continued")
+
+
+def test_the_best_student_is_not_chosen_on_the_final_games(tmp_path, monkeypatch):
+    asked = []
+
+    def noting(_: object, n_envs: int, *, seed: int, training: bool) -> None:
+        asked.append((training, seed))
+
+    monkeypatch.setattr(run_distillation, "make_games", noting)
+    for name in ("train_student", "check_saveable", "save_run"):
+        monkeypatch.setattr(run_distillation, name, lambda *_: None)
+    cfg = DistillConfig(seed=3)
+    task = SimpleNamespace(cfg=cfg, teacher=None)
+    run = SimpleNamespace(n_steps_done=64, state=dict)
+    run_distillation.train(task, run, None, tmp_path, None)  # pyright: ignore[reportArgumentType]
+    assert asked == [(True, 3064), (False, run_distillation.INTERIM_SEED)]
+    assert abs(run_distillation.INTERIM_SEED - EVAL_SEED) > 20  # games at a time
 
 
 def test_another_seed_trains_another_student(folder, plain, interrupted):

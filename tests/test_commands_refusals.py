@@ -104,6 +104,8 @@ def run(folder: Path, *argv: object) -> Done:
             ["--prefer", "gap", "--importance_weights", "--n_candidates", "1"],
             ["--prefer, --importance_weights without --n_candidates above 1 would change nothing"],
         ),
+        (["--ema_decay", "1"], ["--ema_decay", "'1'", "below 1"]),
+        (["--seed", str(2**63)], ["--seed", f"'{2**63}'", "to 2^63 - 1"]),
         (["--temp", "2"], ["--temp"]),
         (["--temprature", "2"], ["--temprature"]),
         (["--config", "unknown.yaml"], ["unknown.yaml", "temprature"]),

@@ -549,3 +549,10 @@ def test_no_game_is_cut_in_evaluation():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill.envs.STAGGER_STEPS", 40)
         assert not any(step.game_over.any() for step in play(envs, random_policy(), 60))
+
+
+def test_a_reset_amid_games_starts_the_same_games_from_no_score():
+    envs = make_atari("ALE/Breakout-v5", 2, seed=3, training=False, n_threads=1)
+    first, _, again = (play_games(envs, random_policy(), n) for n in (3, 1, 3))
+    assert [step.games for step in first] == [step.games for step in again]
+    np.testing.assert_array_equal(first[-1].obs, again[-1].obs)

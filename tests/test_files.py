@@ -134,3 +134,15 @@ def test_json_has_each_list_of_numbers_on_one_line(tmp_path):
     text = (tmp_path / "record.json").read_text()
     assert json.loads(text) == record
     assert '"scores": [1.5, -2.0]' in text
+
+
+def test_a_new_file_is_on_the_disk_before_it_takes_its_place(old, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def noting(descriptor: int) -> None:
+        flushed.append(old.read_text())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    write_text(old, "new")
+    assert flushed == ["old", "new"]  # the file itself, then its folder

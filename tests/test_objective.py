@@ -684,3 +684,15 @@ def test_every_default_reads_back_from_a_file_as_it_was(cls, tmp_path):
     path.write_text("".join(f"{k}: {v}\n" for k, v in to_yaml(cls()).items() if v is not None))
     assert from_mapping(cls, to_yaml(cls()), origin="memory") == cls()
     assert from_mapping(cls, read_yaml(path), origin="a file") == cls()
+
+
+def test_trust_and_rarity_are_multiplied():
+    batch, policy_batch = make_batches()
+    cfg = DistillConfig(importance_weights=True, use_uncertainty=True)
+    doubt = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])
+    batches = (batch._replace(uncertainty=doubt), policy_batch)
+    out = compute(*make_networks(), cfg, names=frozenset({"distill"}), batches=batches)
+    rarity, trust = 1 / batch.inclusion, torch.tensor([6.0, 3.0, 2.0, 6.0, 3.0, 2.0]) * 6 / 22
+    assert out.kl is not None
+    expected = (trust * rarity / rarity.mean() * out.kl).mean()
+    torch.testing.assert_close(out.terms["distill"], expected, rtol=1e-5, atol=0)

@@ -78,3 +78,26 @@ def test_shares_are_of_what_is_now_on_record_for_the_teacher_if_it_ships():
     assert [o.score_share for o in found] == [2.0, 0.75, None, 0.75]
     assert [o.teacher_mean for o in found] == [12.0, 14.0, 9.0, 14.0]
     assert [o.floor for o in found] == [11.0, 10.0, 11.0, 10.0]
+
+
+def test_a_row_holds_each_number_of_the_result_in_its_own_column(tmp_path):
+    run_dir = make_run(tmp_path, "a", "plain", {10: 1.0})
+
+    def score(mean: float) -> dict[str, object]:
+        return {"mean": mean, "ci95": [mean - 0.5, mean + 0.25], "n_games": 9}
+
+    result = {
+        "env_id": "G", "teacher_chkpt": "t.zip", "student": "net3", "student_parameters": 12,
+        "score_share": 0.75, "kl": 0.1, "agreement": 0.9, "fresh_kl": 0.2, "settings": {"seed": 7},
+        "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
+        "floors": {"random": {"mean": -1.0}, "constant": {"mean": 3.5}},
+        "teacher_score": {"sampled": score(20.0), "greedy": score(30.0)},
+        "student_score": {"sampled": score(16.0), "greedy": score(17.0)},
+    }  # fmt: skip
+    (run_dir / "result.json").write_text(json.dumps(result))
+    row = outcomes.read_outcome(run_dir)
+    assert row is not None
+    assert (row.floor, row.teacher_mean, row.student_mean, row.greedy_mean) == (3.5, 20, 16, 17)
+    assert (row.student_low, row.student_high, row.score_share) == (15.5, 16.25, 0.75)
+    assert (row.kl, row.fresh_kl, row.agreement) == (0.1, 0.2, 0.9)
+    assert (row.parameters, row.steps, row.updates, row.train_seconds) == (12, 10, 2, 3.0)

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 import torch
 from fakes import collapse, trained
+from scripted import score_of
 
 from distill import report
+from distill.fidelity import Fidelity
+from distill.floors import Floors
 from distill.icm import ICM
+from distill.networks import Student
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
+from distill.scoring import Reference
+from distill.teacher import NetworkTeacher
+from distill.types import WIDTHS
 
 CURIOUS = {"use_curiosity": True}
 AUX = CURIOUS | {"curiosity": "aux"}
@@ -78,3 +85,29 @@ def test_what_it_learned_is_told_in_words(named, skill, ends):
     assert ends[1] in lines["forward model"]
     assert ("no better" in lines["inverse model"]) == (named <= 0.78)
     assert lines["forward model"].endswith(": no better") == (skill <= 0)
+
+
+def test_the_kl_in_training_is_from_the_teacher_to_the_student_that_is_scored():
+    run = trained(ema_decay=0.9)
+    run.ring_rng = np.random.default_rng(7)
+    found = report.fidelity_in_training(run)
+    batch = run.ring.sample(np.random.default_rng(7), report.N_STATES, pairs=False)
+    with torch.no_grad():
+        p, q = (x.softmax(1) for x in (batch.teacher_logits, run.scored_student.logits(batch.obs)))
+    assert found.kl == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-4)
+
+
+def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_student():
+    run, fresh = trained(), Fidelity(0.5, 0.25, 9)
+    floors = Floors(score_of(0.0), score_of(1.0), best_action=0, n_envs=1, seed=0)
+    reference = Reference({"sampled": score_of(5.0)}, floors)
+    run.ring_rng = np.random.default_rng(7)
+    known = report.fidelity_in_training(run)
+    run.ring_rng = np.random.default_rng(7)
+    teacher = NetworkTeacher(Student(WIDTHS["0.3pct"], 3))
+    record = report.report(teacher, "t.zip", run, reference, {"sampled": score_of(3.0)}, fresh)
+    assert tuple(record[k] for k in ("fresh_kl", "fresh_agreement", "fresh_states")) == fresh
+    assert (record["kl"], record["agreement"]) == known[:2]
+    assert record["student_score"]["sampled"]["mean"] == 3
+    assert record["teacher_score"]["sampled"]["mean"] == 5
+    assert record["score_share"] == 0.5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import (
+    CPU,
     SMALL,
     TINY,
     BandTeacher,
@@ -30,7 +31,7 @@ from distill.envs import make_atari
 from distill.errors import DivergedError
 from distill.losses import divergence
 from distill.networks import Student
-from distill.run_state import make_icm
+from distill.run_state import make_distillation, make_icm
 from distill.schedules import LinearSchedule
 from distill.settings import replace
 from distill.teacher import NetworkTeacher
@@ -643,3 +644,31 @@ def test_no_pair_spans_the_break_of_a_resumed_run():
     train(resumed, envs=FakeEnvs(lengths=(1000,)))
     drawn = resumed.ring.sample(np.random.default_rng(0), 200, pairs=False).place
     assert set(drawn // cfg.n_envs) == {0, 1, 2, 4, 5, 6}  # rows 3 and 7 are the newest of each
+
+
+# --- what a run is made of ---
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ({}, {"optimizer": "adam"}),
+        ({}, {"max_grad_norm": 0.05}),
+        ({"c_ext": constant(1.0)}, {"clip_range": 1e-3}),
+    ],
+    ids=["optimizer", "max_grad_norm", "clip_range"],
+)
+def test_what_a_step_is_like_is_as_the_settings_say(what, change):
+    assert not same_weights(trained(**what), trained(**what, **change))
+
+
+def test_a_run_computes_in_the_type_and_starts_from_the_seed_asked_for():
+    def student(seed: int) -> Student:
+        cfg, teacher = settings(seed=seed), FixedTeacher()
+        how = {"n_stack": 4, "device": CPU, "dtype": torch.bfloat16}
+        return make_distillation(cfg, teacher, **how).student
+
+    first, again, other = (student(seed).state_dict() for seed in (0, 0, 1))
+    assert student(0).encoder.dtype == torch.bfloat16
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first["action_net.weight"], other["action_net.weight"])

@@ -190,3 +190,14 @@ def test_panels_name_the_checkpoint_and_its_size(tmp_path):
     assert panel.subtitle == f"0.1pct: {n:,} parameters"
     teacher = load_player(make_teacher(tmp_path / TEACHER))
     assert watch.describe(teacher, table).title == TEACHER[:-4]
+
+
+@pytest.mark.atari
+def test_a_table_shows_the_game_that_is_played(tmp_path):
+    player = load_player(make_student(tmp_path / "s.safetensors", 3, env_id=FREEWAY))
+    table = watch.set_table(player, FREEWAY, 7)
+    obs, screen = table.games.reset(), table.screens.reset()
+    for t in range(60):
+        assert distance(screen, obs).max() <= 32
+        action = np.full(1, t % 3)
+        obs, screen = table.games.step(action).obs, table.screens.step(action).obs

@@ -31,6 +31,12 @@ def test_worth_of_a_good_player_gives_distance_and_share():
     )
 
 
+def test_distance_is_told_in_the_spread_of_both():
+    wide = floors_at([0.0, 0.0, 0.0], [18.5, 24.5] * 50)  # sd 3 beside 1: pooled sqrt 5
+    text = worth(score_of(*spread(29.5)), wide, FREEWAY)
+    assert text.startswith("above the constant-action floor (21.5) by 8.0 (3.6 sd)")
+
+
 def test_worth_says_plainly_that_a_score_is_the_constant_up_plateau():
     text = worth(score_of(*spread(21.6)), FREEWAY_FLOORS, FREEWAY)
     assert text.startswith("not distinguishable from the constant-action floor (21.5)")
