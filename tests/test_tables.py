@@ -178,6 +178,16 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     low, high = np.asarray(bars.get_segments())[0]
     assert (low[1], high[1]) == pytest.approx((0.825793, 1.074207), rel=1e-4)
     assert [text.get_text() for text in axes.texts] == ["net3", "net2"]
+    (crosses,) = [line for line in axes.lines if line.get_marker() == "x"]
+    np.testing.assert_array_equal(crosses.get_ydata(), [*SHARES.values(), 0.5])
+
+
+def test_what_is_shown_reaches_as_far_as_the_students_not_as_their_interval():
+    runs = runs_of("sampling", sampling="uniform", game="Pong")
+    found = [outcome(run, share) for run, share in zip(runs, (0.8, -1.2, -1.0), strict=True)]
+    cell = Cell({"game": "Pong", "student": "0.1pct"}, 3, found)
+    (axes,) = draw_shares([cell], lambda _: 250.0, x_label="x", name_axis="student").axes
+    assert axes.get_ylim() == pytest.approx((-1.2 - 0.12 * 2.2, 1 + 0.12 * 2.2))
 
 
 def test_settings_that_decide_a_result_name_no_place():

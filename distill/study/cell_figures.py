@@ -17,7 +17,8 @@ def draw_shares(
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
-    A point of a single run is hollow.
+    A point is a mean with its interval, hollow of a single run; crosses are the runs themselves,
+    which say how far up and down is shown: an interval may reach beyond.
 
     Args:
         cells: of one grid; those without a result are left out.
@@ -35,6 +36,8 @@ def draw_shares(
         ]
         reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
         axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
+        runs = [(at, share) for at, cell in zip(x, mine, strict=True) for share in cell.shares]
+        axes.plot(*zip(*runs, strict=True), "x", color="black", markersize=4, label="a student")
         single = [i for i, cell in enumerate(mine) if len(cell.shares) == 1]
         hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
         axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
@@ -45,6 +48,9 @@ def draw_shares(
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
         axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
+        shown = [0.0, 1.0, *(share for _, share in runs)]
+        room = 0.12 * (max(shown) - min(shown))
+        axes.set_ylim(min(shown) - room, max(shown) + room)
         axes.minorticks_off()
         axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
