@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.statistics import Interval, t_interval
@@ -30,31 +31,40 @@ def draw_shares(
     figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
     for axes, game in games:
         mine = [cell for cell in done if cell.labels["game"] == game]
-        x, y = [x_of(cell) for cell in mine], [float(np.mean(cell.shares)) for cell in mine]
-        bounds = [
-            t_interval(cell.shares) or (mean, mean) for cell, mean in zip(mine, y, strict=True)
-        ]
-        reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
-        axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
-        runs = [(at, share) for at, cell in zip(x, mine, strict=True) for share in cell.shares]
-        axes.plot(*zip(*runs, strict=True), "x", color="black", markersize=4, label="a student")
-        single = [i for i, cell in enumerate(mine) if len(cell.shares) == 1]
-        hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
-        axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
-        for cell, at_x, at_y in zip(mine, x, y, strict=True):
-            name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
-            axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)
+        x = [x_of(cell) for cell in mine]
+        draw_means(axes, mine, x, name_axis)
+        draw_runs(axes, mine, x)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
         axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
-        shown = [0.0, 1.0, *(share for _, share in runs)]
-        room = 0.12 * (max(shown) - min(shown))
-        axes.set_ylim(min(shown) - room, max(shown) + room)
         axes.minorticks_off()
         axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
     return figure
+
+
+def draw_means(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis: str) -> None:
+    """Draw each cell's mean share with its interval, hollow of a single run, and its name."""
+    y = [float(np.mean(cell.shares)) for cell in cells]
+    bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
+    reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
+    axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
+    single = [i for i, cell in enumerate(cells) if len(cell.shares) == 1]
+    hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
+    axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
+    for cell, at_x, at_y in zip(cells, x, y, strict=True):
+        name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
+        axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)
+
+
+def draw_runs(axes: Axes, cells: Sequence[Cell], x: Sequence[float]) -> None:
+    """Draw each run's share, and show as much as they, the teacher and the floor need."""
+    runs = [(at, share) for at, cell in zip(x, cells, strict=True) for share in cell.shares]
+    axes.plot(*zip(*runs, strict=True), "x", color="black", markersize=4, label="a student")
+    shown = [0.0, 1.0, *(share for _, share in runs)]
+    room = 0.12 * (max(shown) - min(shown))
+    axes.set_ylim(min(shown) - room, max(shown) + room)
 
 
 def draw_estimates(
