@@ -20,7 +20,7 @@ from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id
 from distill.errors import of_setting, run_command
 from distill.evaluation import PROTOCOL, Score
-from distill.files import write_json
+from distill.files import read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
 from distill.player import Player, games_for, load_player
@@ -58,12 +58,9 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: if it is not a JSON object.
     """
     try:
-        record = json.loads(path.read_text()) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
     except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object")
-    return record
+        raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object") from None
 
 
 def evaluation_record(

@@ -17,6 +17,7 @@ from distill.settings import SettingsT, from_mapping, replace
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 NEW = "checkpoint_new.pt"  # until the others have made room for it
+NEWEST_FIRST = (NEW, *NAMES)
 FORMAT = 3  # of what is saved; another number whenever that changes
 OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
 
@@ -50,7 +51,7 @@ def _save(state: dict[str, Any], path: Path) -> None:
 
 def can_resume(run_dir: Path) -> bool:
     """Whether a run has a checkpoint to go on from."""
-    return any((run_dir / name).is_file() for name in (NEW, *NAMES))
+    return any((run_dir / name).is_file() for name in NEWEST_FIRST)
 
 
 def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
@@ -64,7 +65,7 @@ def load_run(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         ValueError: if another version of this program wrote it.
     """
     warnings = []
-    for name in (NEW, *NAMES):
+    for name in NEWEST_FIRST:
         path = run_dir / name
         if not path.exists():
             continue

@@ -44,6 +44,22 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, one_line + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        OSError: if there is no such file, or it cannot be read.
+        ValueError: if it is damaged, naming it.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged: it is not a JSON object")
+    return record
+
+
 def lock(descriptor: int) -> bool:
     """Lock an open file or folder without waiting; false while another process holds the lock."""
     try:

@@ -1,12 +1,11 @@
 """Floors that were measured once and kept: files of JSON, keyed by env id."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.evaluation import PROTOCOL
-from distill.files import write_json
+from distill.files import read_json, write_json
 from distill.floors import Floors, measure_floors
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.provenance import ROOT
@@ -19,14 +18,11 @@ FULL_FLOOR_GAMES = 100  # a floor measured over this many games serves any evalu
 
 def _read_cache(path: Path) -> dict[str, Any]:
     try:
-        entries = json.loads(path.read_text())
+        return read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
-        entries = None
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} is damaged; its floors are measured again")
-    return entries
+        raise ValueError(f"{path} is damaged; its floors are measured again") from None
 
 
 def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:

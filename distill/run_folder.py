@@ -1,6 +1,5 @@
 """A run's folder: config.yaml with settings, command line and provenance, and result.json."""
 
-import json
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from distill.files import write_text
+from distill.files import read_json, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_yaml
 
@@ -88,12 +87,4 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
         ValueError: if the file is damaged.
     """
     path = run_dir / "result.json"
-    if not path.is_file():
-        return None
-    try:
-        result = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if not isinstance(result, dict):
-        raise ValueError(f"{path} is damaged: it is not a JSON object")
-    return result
+    return read_json(path) if path.is_file() else None

@@ -1,10 +1,10 @@
 """What the records beside teachers say: all of them, those with a score, and the ladder's rungs."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill.evaluation import PROTOCOL, Score
+from distill.files import read_json
 from distill.floors import Floors
 from distill.options import EVAL_ENVS, EVAL_SEED
 
@@ -41,17 +41,7 @@ def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: if one is damaged, naming it.
     """
-    return {path.stem: _read(path) for path in sorted(folder.glob("env*.json"))}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} is damaged: it is not a JSON object")
-    return record
+    return {path.stem: read_json(path) for path in sorted(folder.glob("env*.json"))}
 
 
 def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
