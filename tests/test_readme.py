@@ -1,4 +1,4 @@
-"""README against the code: tags, tree, flags, commands, numbers."""
+"""The READMEs against the code: tags, tree, flags, commands, numbers."""
 
 import dataclasses
 import re
@@ -20,6 +20,8 @@ from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, 
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+NOTES = ROOT / "scripts" / "results" / "README.md"
+PAGES = [ROOT / "README.md", NOTES, ROOT / "teachers" / "README.md"]
 CELLS = make_figures.read_grids()
 TOP_LEVEL = {
     "requirements.txt",
@@ -85,7 +87,7 @@ def test_every_flag_named_exists():
     known = {f.name for f in fields} | {"config", "help"}
     known |= {f"no-{f.name}" for f in fields if isinstance(f.default, bool)}
     of_others = {"logdir", "index-url", "collect", "curves"}
-    named = set(re.findall(r"--([a-z][\w-]*)", README))
+    named = {flag for page in PAGES for flag in re.findall(r"--([a-z][\w-]*)", page.read_text())}
     assert named <= known | of_others
 
 
@@ -127,17 +129,32 @@ def test_how_well_games_know_the_teachers_is_what_their_records_say():
         + ", ".join(f"{g} {halves[key]}" for g in (BEST, *GRADES) if (key := (env_id, g)) in halves)
         for game, env_id in GAMES.items()
     ]
-    assert "give or take so much of its range: " + "; ".join(said) in README
+    assert "give or take so much of its range: " + "; ".join(said) in NOTES.read_text()
 
 
-def test_links_lead_to_headings_of_the_page_and_to_files():
-    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in headings}
-    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
-    assert any(link.startswith("#") for link in links)
+def anchors(page: Path) -> set[str]:
+    """Return what a link may have behind its `#`, as GitHub makes it of the page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_links_lead_to_files_and_to_headings_of_theirs(page):
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())
+    assert links
     for link in links:
-        assert link[1:] in anchors if link.startswith("#") else (ROOT / link).is_file(), link
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
 
 
-def test_no_placeholder_is_left():
-    assert not re.findall(r"@@|TODO|FIXME", README)
+def test_links_within_a_page_and_to_headings_of_another_are_looked_at():
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert any(link.startswith("#") for link in links)
+    assert any("README.md#" in link for link in links)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_no_placeholder_is_left(page):
+    assert not re.findall(r"@@|TODO|FIXME", page.read_text())
