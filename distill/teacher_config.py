@@ -36,6 +36,11 @@ from distill.types import WIDTHS, Widths, parse_widths
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "kickstart": ("w_kickstart",),
     "init_from": ("warm_up_steps",),
+    "is_fresh (a fresh network, which that of --init_from is not,)": (
+        "data_init",
+        "repeat_probability",
+        "repeat_steps",
+    ),
 }
 
 
@@ -99,6 +104,11 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the network begins with random weights."""
+        return self.init_from is None
 
 
 @dataclass(frozen=True)

@@ -637,6 +637,15 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["--resume", "begun", "--seed", "3"], ["--resume", "brings its own", "--seed"]),
         (["--resume", "other"], ["settings that do not exist", "use_curiosity"]),
         (["1e5", "--config", "missing.yaml"], ["--config", "missing.yaml"]),
+        (["1e5", "--w_kickstart", "2"], ["--w_kickstart without --kickstart would change nothing"]),
+        (["1e5", "--warm_up_steps", "9"], ["--warm_up_steps without --init_from would change"]),
+        (
+            ["1e5", "--init_from", "file", "--no-data_init", "--repeat_steps", "9"],
+            [
+                "--data_init, --repeat_steps without a fresh network, which that of --init_from"
+                " is not, would change nothing"
+            ],
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -133,7 +133,7 @@ class TeacherCallback(BaseCallback):
         assert cfg.total_steps is not None
         progress = self.num_timesteps / cfg.total_steps
         w_entropy = cfg.w_entropy(progress)
-        falling = LinearSchedule(0.0 if cfg.init_from else cfg.repeat_probability, 0.0)
+        falling = LinearSchedule(cfg.repeat_probability if cfg.is_fresh else 0.0, 0.0)
         probability = falling(self.num_timesteps / cfg.repeat_steps)
         model.policy.repeat_probability = probability
         model.ent_coef = w_entropy

@@ -36,12 +36,19 @@ def first_step(cfg: TeacherConfig) -> int:
     """Return the step that a new run begins at: that of the teacher it goes on from, or 0.
 
     Raises:
-        ValueError: if no step is left to train for.
+        ValueError: if no step is left to train for, or none of a student's to train its policy.
     """
-    if cfg.init_from is None or not is_teacher(cfg.init_from):
+    assert cfg.total_steps is not None
+    if cfg.init_from is None:
+        return 0
+    if not is_teacher(cfg.init_from):
+        if cfg.warm_up_steps > cfg.total_steps:
+            raise ValueError(
+                f"--warm_up_steps must be at most total_steps, {cfg.total_steps:,}, got"
+                f" {cfg.warm_up_steps:,}: only the value head would learn"
+            )
         return 0
     done = steps_of(cfg.init_from)
-    assert cfg.total_steps is not None
     if cfg.total_steps <= done:
         raise ValueError(
             f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
