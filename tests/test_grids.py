@@ -49,11 +49,12 @@ def test_no_run_has_settings_that_would_change_nothing(grid):
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_seed_of_a_cell_is_the_same_but_for_the_seed(grid):
-    for run in plan(grid, GOOD):
+    runs = plan(grid, GOOD)
+    for run in runs:
         twin = replace(run.cfg, seed=99)
         others = [
             replace(other.cfg, seed=99)
-            for other in plan(grid, GOOD)
+            for other in runs
             if other.labels | {"seed": ""} == run.labels | {"seed": ""}
         ]
         assert others

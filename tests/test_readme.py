@@ -86,7 +86,7 @@ def test_every_flag_named_exists():
     fields = [f for config in configs for f in dataclasses.fields(config)]
     known = {f.name for f in fields} | {"config", "help"}
     known |= {f"no-{f.name}" for f in fields if isinstance(f.default, bool)}
-    of_others = {"logdir", "index-url", "collect", "curves"}
+    of_others = {"logdir", "index-url", "collect", "curves", "dist"}
     named = {flag for page in PAGES for flag in re.findall(r"--([a-z][\w-]*)", page.read_text())}
     assert named <= known | of_others
 
