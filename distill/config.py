@@ -64,7 +64,9 @@ class DistillConfig:
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
     temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
     match_temperature: bool = option(
-        False, "divide both sides and multiply by its square (Hinton et al.)", flag
+        False,
+        "with --temperature: divide both sides' logits, multiply the loss by its square (Hinton)",
+        flag,
     )
     use_curiosity: bool = option(False, "add the intrinsic curiosity module", flag)
     curiosity: str = option(
@@ -82,10 +84,14 @@ class DistillConfig:
         "ICM losses that reach the encoder, one of inverse, both, none",
         one_of("inverse", "both", "none"),
     )
-    icm_beta: float = option(0.2, "share of the forward loss in ICM's (Pathak et al.)", fraction)
+    icm_beta: float = option(
+        0.2, "share of the forward loss in ICM's loss, beta of Pathak et al.", fraction
+    )
     use_uncertainty: bool = option(False, "weight samples by the teacher's uncertainty", flag)
     uncertainty_target: str = option(
-        "distill", "what it weights: distill, bonus or both", one_of("distill", "bonus", "both")
+        "distill",
+        "what the uncertainty weights: distill, bonus or both",
+        one_of("distill", "bonus", "both"),
     )
     w_distill: LinearSchedule = schedule(1.0, 1.0, "weight of the divergence")
     w_icm: LinearSchedule = schedule(0.3, 0.3, "weight of ICM's losses")
@@ -97,7 +103,7 @@ class DistillConfig:
     )
     c_ext: LinearSchedule = schedule(0.0, 0.0, "factor of the game's clipped reward")
     c_int: LinearSchedule = schedule(0.3, 0.0, "factor of the intrinsic reward, if curious", 0.8)
-    gamma: float = option(0.99, "discount a step", fraction)
+    gamma: float = option(0.99, "discount factor a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     clip_range: float = option(0.1, "PPO's clipping range", positive)
     total_steps: int = option(100_000, "agent steps over all games", steps)
@@ -109,12 +115,13 @@ class DistillConfig:
     batch_size: int = option(32, "samples in a minibatch", positive_int)
     n_candidates: int = option(
         4,
-        "draw k times as many samples and keep some, by --prefer; 1: uniform",
+        "draw this many times as many samples and keep some, by --prefer; 1: uniform",
         positive_int,
     )
     prefer: str = option(
         "kl",
-        "odds of being kept: kl, the last known KL, or gap, between the teacher's two best actions",
+        "odds of being kept: kl, the last known KL; gap, how much likelier the teacher's best"
+        " action is than its second",
         one_of("kl", "gap"),
     )
     importance_weights: bool = option(
@@ -124,7 +131,9 @@ class DistillConfig:
     learning_rate: LinearSchedule = schedule(2e-3, 0.0, "step size of Adam and Muon")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(
-        0.0, "score moving averages of the weights that keep this much each update; 0: off", share
+        0.0,
+        "score an exponential moving average of the weights, of this decay an update; 0: off",
+        share,
     )
     epsilon: LinearSchedule = probability(0.1, "probability of a random action", 0.5)
     teacher_mix: LinearSchedule = probability(0.0, "probability that the teacher acts")
@@ -135,7 +144,7 @@ class DistillConfig:
     n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
     eval_greedy: bool = option(True, "score greedy play too, beside sampled actions", flag)
     eval_steps: int = option(25_000, "steps between two evaluations", steps)
-    n_interim_episodes: int = option(10, "whole games for each of those", positive_int)
+    n_interim_episodes: int = option(10, "whole games for each of those evaluations", positive_int)
     log_steps: int = option(2_000, "steps between two rows of metrics", steps)
     checkpoint_steps: int = option(25_000, "steps between two checkpoints", steps)
     run_dir: Path | None = run_dir_option()
@@ -143,18 +152,22 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        smallest = self.n_envs * max(2 * self.n_steps, 5)  # a rollout more, and a stack more
+        smallest = self.n_envs * max(2 * self.n_steps, 5)  # two rollouts; 4 frames and one more
         if self.ring_size < smallest:
-            least = f"n_envs max(2 n_steps, 5) = {smallest}"
+            least = f"n_envs x max(2 x n_steps, 5) = {smallest}"
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
         if self.doubts == {"bonus"} and not self.use_bonus:
             raise ValueError(
-                "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both"
+                "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both,"
+                " and --c_int (of rnd --w_rnd, too) above 0"
             )
         if not self.use_teacher and not (self.use_reward or self.use_icm):
-            raise ValueError("--w_distill 0 leaves nothing to learn from without --c_ext above 0")
+            raise ValueError(
+                "--w_distill 0 leaves nothing to learn from without --c_ext above 0 or"
+                " --use_curiosity"
+            )
         if self.use_bonus and self.gamma == 1:  # the sum of all bonuses has no end
             raise ValueError("--gamma must be below 1 with a bonus, got 1")
 
@@ -202,7 +215,10 @@ class DistillConfig:
 
     def is_doubted(self, progress: float) -> bool:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
-        return "distill" in self.doubts or ("bonus" in self.doubts and self.c_int(progress) > 0)
+        awaits_teacher = max(self.w_distill(progress), self.w_distill.end) > 0
+        return ("distill" in self.doubts and awaits_teacher) or (
+            "bonus" in self.doubts and self.c_int(progress) > 0
+        )
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""
@@ -210,7 +226,7 @@ class DistillConfig:
         return "none" if is_bonus_only else self.icm_gradient
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Return the terms that count when `progress` (0 to 1) of the run is done, by weight."""
+        """Return the weights, by name, of the terms that count at `progress` (0 to 1)."""
         has_bonus = self.use_bonus and self.c_int(progress) > 0
         rewarded = self.c_ext(progress) > 0 or has_bonus
         weights = {"distill": self.w_distill(progress)}

@@ -15,10 +15,13 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "curiosity_source icm": OF_ICM,
     "curiosity_source rnd": ("w_rnd",),
     "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
-    "use_teacher (--w_distill above 0)": ("loss", "temperature", "match_temperature"),
+    "use_teacher (--w_distill above 0)": (
+        *("loss", "temperature", "match_temperature"),
+        *("n_candidates", "prefer", "importance_weights"),
+    ),
     "use_choice (--n_candidates above 1)": ("prefer", "importance_weights"),
     "use_uncertainty": ("uncertainty_target",),
-    "use_reward (a reward, be it --c_ext or a bonus of --use_curiosity)": OF_PPO,
+    "use_reward (a reward (--c_ext, or a bonus of --use_curiosity))": OF_PPO,
 }
 
 JUST_BEFORE_THE_END = 1 - 1e-6  # a weight may fall to 0 over the whole run
@@ -28,7 +31,8 @@ def refuse_idle(cfg: DistillConfig) -> None:
     """Refuse settings that are valid and yet do not do what whoever types them wants.
 
     Raises:
-        ValueError: if nothing would be learned, be it at the end, or curiosity changed nothing.
+        ValueError: if nothing would be learned, be it at the end, or curiosity or uncertainty
+            changed nothing.
     """
     if cfg.learning_starts >= cfg.total_steps:
         raise ValueError(
@@ -46,6 +50,10 @@ def refuse_idle(cfg: DistillConfig) -> None:
         raise ValueError(
             f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
             " above 0"
+        )
+    if cfg.doubts == {"distill"} and not cfg.use_teacher:
+        raise ValueError(
+            "--use_uncertainty changes nothing with --uncertainty_target distill and --w_distill 0"
         )
     if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
         off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]

@@ -21,11 +21,11 @@ from distill.types import Batch, Envs, PolicyBatch, Teacher
 
 
 class Hooks(NamedTuple):
-    """What the loop calls out to when due; each gets the step."""
+    """What the loop calls: two hooks when due, two at every rollout."""
 
-    evaluate: Callable[[int], None]
-    checkpoint: Callable[[int], None]
-    should_stop: Callable[[], bool]
+    evaluate: Callable[[int], None]  # the step
+    checkpoint: Callable[[int], None]  # the step
+    should_stop: Callable[[], bool]  # asked before each rollout
     on_progress: Callable[[int, str], None]  # steps played since the last call, a few words
 
 
@@ -153,7 +153,8 @@ def draw(
             run.ring_rng,
             cfg.batch_size,
             pairs="icm" in weights,
-            n_candidates=cfg.n_candidates,
+            # Without a teacher it has no say in what curiosity learns from, either.
+            n_candidates=cfg.n_candidates if "distill" in weights else 1,
             prefer=cfg.prefer,
         )
     if newest is None or not run.is_fitted:
@@ -172,8 +173,7 @@ def check_saveable(run: Distillation) -> None:
     """
     if not run.ring.n_candidates:
         return
-    rng, curious = copy.deepcopy(run.ring_rng), run.icm is not None
-    batch = run.ring.sample(rng, run.cfg.batch_size, pairs=curious)
-    names = ("distill", "icm", "rnd") if curious else ("distill", "rnd")
-    out = losses_of(run, batch, None, names, "none")
+    rng = copy.deepcopy(run.ring_rng)
+    batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)
+    out = losses_of(run, batch, None, ("distill", "icm", "rnd"), "none")
     check_finite([out.terms], run.n_steps_done)

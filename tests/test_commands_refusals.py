@@ -72,13 +72,13 @@ def run(folder: Path, *argv: object) -> Done:
             for text in ("1.5", "0", "-3", "1e-3", "nan", "1e400", "many")
         ),
         (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
-        (["--ring_size", "511"], ["--ring_size", "at least n_envs max(2 n_steps, 5) = 512", "511"]),
+        (["--ring_size", "511"], ["--ring_size", "n_envs x max(2 x n_steps, 5) = 512", "511"]),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
         (["--n_threads", "1025"], ["--n_threads", "'1025'", "from 1 to 1024"]),
         (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),
         (
             ["--use_curiosity", "--curiosity", "aux", "--gamma", "0.9", "--w_entropy", "1"],
-            ["--gamma", "--w_entropy", "without a reward, be it --c_ext or a bonus of"],
+            ["--gamma", "--w_entropy", "without a reward (--c_ext, or a bonus of"],
         ),
         (
             ["--use_curiosity", "--curiosity", "aux", "--c_int", "1"],
@@ -99,6 +99,10 @@ def run(folder: Path, *argv: object) -> Done:
         (
             ["--w_distill", "0", "--c_ext", "1", "--loss", "js", "--temperature", "2"],
             ["--loss", "--temperature without --w_distill above 0 would change nothing"],
+        ),
+        (
+            ["--w_distill", "0", "--c_ext", "1", "--n_candidates", "8"],
+            ["--n_candidates without --w_distill above 0 would change nothing"],
         ),
         (
             ["--prefer", "gap", "--importance_weights", "--n_candidates", "1"],

@@ -570,6 +570,17 @@ def test_curiosity_that_would_change_nothing_is_refused(settings, named):
         refuse_idle(DistillConfig(use_curiosity=True, **settings))
 
 
+def test_uncertainty_weights_no_divergence_that_never_counts():
+    cfg = DistillConfig(w_distill=OFF, c_ext=ON, use_uncertainty=True)
+    assert not cfg.is_doubted(0.5)
+    with pytest.raises(ValueError, match="--use_uncertainty changes nothing with"):
+        refuse_idle(cfg)
+    faded = replace(cfg, w_distill=LinearSchedule(1.0, 0.0, 0.5))
+    assert [faded.is_doubted(progress) for progress in (0.4, 0.6)] == [True, False]
+    assert replace(cfg, w_distill=LinearSchedule(0.0, 1.0)).is_doubted(0.0)  # labels are kept
+    refuse_idle(faded)
+
+
 def test_a_run_that_would_end_before_its_first_update_is_refused():
     with pytest.raises(
         ValueError, match=r"--learning_starts must be below --total_steps, 500, got"

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from fakes import (
+    BandTeacher,
     FakeEnvs,
+    FixedTeacher,
     collapse,
     constant,
     fake_hooks,
@@ -159,3 +161,15 @@ def test_scores_are_the_games_own_reward_and_ask_for_no_bonus(what, mode, monkey
     rewards = np.stack(envs.rewards)  # (T, N)
     expected = [rewards[:length, i].sum() for length, i in ((9, 0), (13, 1), (6, 2))]
     assert score.scores == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("arm", [AUX, BONUS, RND], ids=["aux", "bonus", "rnd"])
+def test_a_teacher_that_is_not_learned_from_has_no_say_in_what_curiosity_learns(arm):
+    cfg = settings(w_distill=constant(0.0), n_candidates=4, **arm)
+    found = []
+    for teacher in (BandTeacher(), FixedTeacher((5.0, 0.0, 0.0))):
+        run = make_run(cfg)
+        train(run, teacher=teacher)
+        assert run.n_updates > 0
+        found.append(weights_of(run))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
