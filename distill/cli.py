@@ -106,7 +106,11 @@ def to_argv(cfg: Settings) -> list[str]:
 
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
-    return [flag_of(f) for f in fields(cfg) if f.name in set(names)]
+    return [
+        f"--no-{f.name}" if getattr(cfg, f.name) is False else flag_of(f)
+        for f in fields(cfg)
+        if f.name in set(names)
+    ]
 
 
 def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> None:

@@ -38,8 +38,8 @@ class ComparedGames:
 
     Args:
         envs: the games.
-        student: who is compared, whoever plays.
-        teacher: whom with.
+        student: the network compared, whoever plays.
+        teacher: the network it is compared with.
         device: where both are.
     """
 

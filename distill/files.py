@@ -1,4 +1,4 @@
-"""Writes that leave either the old file or the new one, whole, whenever the process dies."""
+"""Files: writes that leave the old or the new one whole whenever the process dies; JSON; locks."""
 
 import contextlib
 import fcntl

@@ -107,7 +107,10 @@ def _draw_bar(
 
 
 class Palette:
-    """Numbers colors as they come, in one table for all pictures; a 256th takes the nearest's."""
+    """Numbers colors in order of appearance, in one table for all pictures.
+
+    Once it is full, a new color takes the nearest one's number.
+    """
 
     def __init__(self) -> None:
         self._number_of = np.full(2**24, -1, np.int16)

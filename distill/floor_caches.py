@@ -52,8 +52,8 @@ def floors_of(
 ) -> tuple[Floors, list[str]]:
     """Return a game's floors: from the first cache that has them, else measured for the last.
 
-    Those over the games that students are scored over serve all; others, of another seed or number
-    of games at a time, serve their like alone.
+    Floors over the games that students are scored over serve any evaluation; others serve only one
+    of the same seed with as many games at a time.
 
     Returns:
         The floors, and a warning for each cache that was damaged or could not be written.

@@ -10,7 +10,9 @@ Differs from the paper in:
    predicted;
 3. the forward model predicts how features change, and at first that they do not: it need not
    learn to copy them, and a surprise is a change that it did not foresee;
-4. the bonus is divided by the running std of its discounted return (Burda et al. 2018, section
+4. it learns from minibatches that favor states of a high KL while the teacher counts, so that its
+   error stays higher where student and teacher agree;
+5. the bonus is divided by the running std of its discounted return (Burda et al. 2018, section
    2.4), of late (distill.bonus).
 """
 
@@ -79,7 +81,7 @@ class ICM(nn.Module):
 
         All cuts of the gradient are made here. `gradient` says which loss reaches the encoder
         through `phi` and `next_phi`: `inverse` (the forward model takes both as given), `both` (the
-        authors' code), or `none`. The models themselves always learn from both losses.
+        authors' code), or `none`. Each model itself always learns from its own loss.
 
         Args:
             phi: features (B, F).

@@ -9,7 +9,7 @@ from distill.muon import MuonWithAdam
 
 
 class Learner:
-    """Adam over all parameters that any term trains, Muon over some of them.
+    """Muon for `matrices`, Adam for all other parameters that any term trains.
 
     Args:
         modules: the student, and the ICM or RND's predictor if there is one; all of their

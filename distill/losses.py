@@ -1,6 +1,6 @@
 """Distillation losses, the PPO-clip loss and GAE: tensors in, one number a sample out.
 
-Every function keeps the batch dimension; who calls it takes the mean, so that a loss never depends
+Every function keeps the batch dimension; the caller takes the mean, so that a loss never depends
 on the batch size. Teacher logits are constants: they come without a graph.
 """
 
@@ -82,7 +82,7 @@ def log_prob(logits: Tensor, action: Tensor) -> Tensor:
 
 
 def ppo_clip(new_log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """Clipped surrogate objective as a loss; Schulman et al. 2017, equation 7, negated.
+    """Compute the clipped surrogate objective as a loss; Schulman et al. 2017, equation 7, negated.
 
     Args:
         new_log_prob: (B,) under the policy that learns.
@@ -100,7 +100,7 @@ def ppo_clip(new_log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip
 def gae(
     reward: Tensor, value: Tensor, done: Tensor, last_value: Tensor, *, gamma: float, lam: float
 ) -> Tensor:
-    """Generalized advantage estimation; Schulman et al. 2016, equation 16.
+    """Estimate advantages (GAE); Schulman et al. 2016, equation 16.
 
     Args:
         reward: (T, N).

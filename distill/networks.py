@@ -35,9 +35,8 @@ def pack(obs: Tensor) -> Tensor:
     Returns:
         uint8 (B, 21, 21, 16 S), the channel index being (frame, row in block, column in block).
     """
-    words = obs.contiguous().view(
-        torch.int32
-    )  # four pixels of a row as one word: copies 4 bytes at a time
+    # Four pixels of a row as one word: copies 4 bytes at a time.
+    words = obs.contiguous().view(torch.int32)
     words = words.view(-1, obs.shape[1], N_BLOCKS, BLOCK, N_BLOCKS).permute(0, 2, 4, 1, 3)
     return (
         words.contiguous()

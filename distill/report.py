@@ -53,15 +53,15 @@ def report(
     student: dict[str, Score],
     fresh: Fidelity,
 ) -> dict[str, Any]:
-    """Collect everything that is known of a finished run, as plain values.
+    """Collect what a finished run says of itself, as plain values; the command adds the rest.
 
     Args:
         teacher: whose student was trained.
         teacher_name: its file's.
-        run: that ended.
+        run: the finished run.
         reference: the teacher's scores and the floors.
         student: the student's scores, by mode of play.
-        fresh: the student beside its teacher on states of the games that those are of.
+        fresh: how near the student is to its teacher on states of its final games.
     """
     known = fidelity_in_training(run)
     n_student = n_actor_parameters(run.student)
@@ -90,7 +90,7 @@ def report(
 
 
 def describe(record: dict[str, Any]) -> str:
-    """Lay a record out as the table that a run ends with."""
+    """Lay out what result.json holds as the table that a run ends with."""
     scores = {
         f"{who}, {mode}": Score.from_json(score)
         for who in ("teacher", "student")

@@ -14,7 +14,8 @@ Differs from the paper in:
 1. the networks are small, to cost little beside a small student;
 2. the predictor learns from a quarter of each minibatch of the ring, at our defaults from a state
    twice on average; in the paper from the newest rollout, four times with 32 games and once with
-   128;
+   128. Minibatches favor states of a high KL while the teacher counts, so that the bonus stays
+   higher where student and teacher agree;
 3. the mean and std of pixels begin with the student's first rollout, not with random play, and the
    std is at least a gray level: a pixel that never changed has none;
 4. there is one value head. Where the game's reward counts, too, its ends end both returns.

@@ -145,7 +145,7 @@ def make_distillation(
 
 @contextmanager
 def own_random_numbers(cfg: DistillConfig) -> Iterator[None]:
-    """Draw weights apart from the program's stream: the student starts alike without them."""
+    """Draw weights from a stream of their own: a student starts alike with and without an ICM."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed + 1)
         yield

@@ -1,7 +1,7 @@
 """Every tag that runs log, and what it means: README's table, and all that a Tracker takes."""
 
 TAGS = {
-    "distill/kl": "KL from teacher to student at temperature 1, on samples that favor a high one",
+    "distill/kl": "KL from teacher to student at temperature 1; minibatches favor a high one",
     "distill/agreement": "share of samples on which both have the same best action",
     "distill/teacher_entropy": "mean entropy of the teacher's policy, nats",
     "distill/student_entropy": "mean entropy of the student's policy, nats",
@@ -37,7 +37,7 @@ TAGS = {
     "eval/score_share": "(student - floor) / (teacher - floor), sampled actions",
     "eval/teacher": "the teacher's mean score over the final score's games, a flat line",
     "eval/floor": "the higher of the random and the best constant policy's mean score, likewise",
-    "train/n_updates": "student: updates made so far",
+    "train/n_updates": "student: updates made so far; teacher: passes over rollouts made so far",
     "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
     "rollout/ep_len_mean": "their mean length in agent steps",
     "time/fps": "agent steps a second, evaluations left out",

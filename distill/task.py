@@ -42,7 +42,8 @@ def prepare(cfg: DistillConfig) -> Task:
     """Check and load all that a run needs, before its folder is made.
 
     Raises:
-        FileNotFoundError, ValueError: if a teacher, a game or a device is not there, or do not fit.
+        FileNotFoundError, ValueError: if a teacher, a game or a device is not there. Whether the
+            former two fit each other is checked by `make_games`.
     """
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)

@@ -90,7 +90,8 @@ def load_actor_critic(path: Path) -> Student:
     """Read a teacher to go on training from, its value head included; on the CPU, float32.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_teacher` does; also if actor and critic share none.
+        FileNotFoundError, ValueError: as `load_teacher` does; also if the critic has an encoder
+            of its own.
     """
     _check_exists(path)
     return read_actor(path, torch.float32, with_value=True)
@@ -110,8 +111,8 @@ def check_fits(teacher: NetworkTeacher, env_id: str, n_actions: int) -> None:
     if teacher.n_actions != n_actions:
         name = teacher.path or "the teacher"
         raise ValueError(
-            f"{name} chooses from {teacher.n_actions} actions, but {env_id} has {n_actions};"
-            " a teacher must come from a game with the same actions"
+            f"{name} chooses from {teacher.n_actions} actions, but --env {env_id} has {n_actions};"
+            " it must be of a game with the same actions"
         )
 
 

@@ -36,7 +36,7 @@ from distill.types import WIDTHS, Widths, parse_widths
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "kickstart": ("w_kickstart",),
     "init_from": ("warm_up_steps",),
-    "is_fresh (a fresh network, which that of --init_from is not,)": (
+    "is_fresh (a fresh network, which there is not with --init_from,)": (
         "data_init",
         "repeat_probability",
         "repeat_steps",
@@ -48,7 +48,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
 class TeacherConfig:
     """Settings of ppo_teacher.py.
 
-    The defaults are rl-zoo's Atari preset but for those that make it faster, a step and a second
+    The defaults are rl-zoo's Atari preset but for those that make it faster, per step and second
     (Muon, layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4, a
     clipping range that stays: where it falls beside the learning rate, updates all but stop long
     before the end), for the actions held at first, which Freeway's first reward needs, and for
@@ -70,7 +70,7 @@ class TeacherConfig:
     optimizer: str = optimizer_option()
     learning_rate: LinearSchedule = schedule(2.5e-4, 0.0, "step size of Adam and Muon")
     clip_range: LinearSchedule = schedule(0.1, 0.1, "PPO's clipping range")
-    gamma: float = option(0.99, "discount a step", fraction)
+    gamma: float = option(0.99, "discount factor a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)
     w_entropy: LinearSchedule = schedule(0.03, 0.0, "weight of the entropy bonus")

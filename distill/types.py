@@ -81,9 +81,8 @@ class Step(NamedTuple):
     obs: ByteArray  # (N, S, 84, 84)
     action: IntArray  # (N,) executed; differs from the chosen one where FIRE had to be pressed
     reward: FloatArray  # (N,) sign of the raw reward when training, the raw reward otherwise
-    done: (
-        BoolArray  # (N,) an episode ended for the learner: a game over, or a lost life in training
-    )
+    # (N,) an episode ended for the learner: a game over, or a lost life in training
+    done: BoolArray
     game_over: BoolArray  # (N,) the emulator started a new game
     truncated: BoolArray  # (N,) it came from the time limit, or cut one of the first games short
     final_obs: ByteArray | None  # (N, S, 84, 84), rows valid only where game_over; None if nowhere
@@ -138,7 +137,7 @@ class Rollout(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One minibatch for the distillation and ICM terms; every pair lies inside one game."""
+    """One minibatch for the distillation, ICM and RND terms; every pair lies inside one game."""
 
     place: IntArray  # (B,) places in the ring, for writing the measured divergence back
     obs: Tensor  # (B, 21, 21, 16 S) uint8, packed

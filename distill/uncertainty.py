@@ -6,8 +6,8 @@ blurred picture as it answers the picture itself; elsewhere it hangs on accident
 The measure is the Jensen-Shannon divergence between the two answers, not the cross-entropy, which
 is KL plus the teacher's own entropy: a calm teacher that gives all actions the same probability,
 and goes on doing so whatever happens to the picture, would look most uncertain of all. An answer's
-divergence from itself is 0 whatever its entropy. It is also bounded, by ln 2, so that one state
-cannot outweigh a batch as it could with KL, and symmetric, as neither picture is the true one.
+divergence from itself is 0 whatever its entropy. It is also bounded, by ln 2, as KL is not (the
+weights made of it are not), and symmetric, as neither picture is the true one.
 """
 
 from collections.abc import Sequence

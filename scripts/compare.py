@@ -19,7 +19,7 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 from distill import cli
 from distill.errors import run_command
 from distill.progress import Interruption, Progress
-from distill.study.axes import GRADES
+from distill.study.axes import BEST, GRADES
 from distill.study.jobs import Job, make_jobs
 from distill.study.plan import Run, plan, teachers_by_grade
 from distill.study.runner import Study
@@ -30,14 +30,15 @@ def planned_runs(cfg: CompareConfig) -> list[Run]:
     """List this shard's runs.
 
     Raises:
-        FileNotFoundError: if no teacher has a grade.
+        FileNotFoundError: if no teacher of the grid's games has a grade.
     """
     teachers = teachers_by_grade(cfg.teachers_dir)
     runs = plan(cfg.grid, teachers)
     if not runs:
-        wanted = f'"grade": one of {", ".join(GRADES)}'
+        wanted = f'"grade": one of {", ".join((BEST, *GRADES))}'
         raise FileNotFoundError(
-            f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}"
+            f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}, of a game"
+            f" of --grid {cfg.grid}"
         )
     return runs[cfg.shard.part - 1 :: cfg.shard.n]
 

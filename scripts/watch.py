@@ -80,8 +80,9 @@ def find_game(cfg: WatchConfig, players: Sequence[Player]) -> str:
     known = {player.env_id: player.path for player in players if player.env_id is not None}
     if cfg.env is None and len(known) != 1:
         games = ", ".join(f"{env_id} ({path})" for env_id, path in known.items())
-        asked = "must name one game" if known else "is missing"
-        raise ValueError(f"--env {asked}: the checkpoints were trained on {games or 'none known'}")
+        if not known:
+            raise ValueError("--env is missing: no checkpoint says which game it was trained on")
+        raise ValueError(f"--env must name one game: the checkpoints were trained on {games}")
     return check_env_id(cfg.env or next(iter(known)))
 
 

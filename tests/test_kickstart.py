@@ -147,12 +147,13 @@ def test_a_teachers_steps_count_where_its_record_says_them(teacher_path, steps, 
 
 def test_a_students_steps_do_not_count(student_path):
     student_path.with_suffix(".json").write_text(json.dumps({"steps": 40}))
-    assert warm_start.first_step(config(init_from=student_path, warm_up_steps=64)) == 0
+    assert warm_start.first_step(config(init_from=student_path, warm_up_steps=32)) == 0
 
 
 def test_a_warm_up_longer_than_the_run_is_refused(student_path):
-    with pytest.raises(ValueError, match=r"--warm_up_steps .* at most total_steps, 64, got 65: "):
-        warm_start.first_step(config(init_from=student_path, warm_up_steps=65))
+    message = "at most 32, where the last rollout of total_steps 64 begins, got 33: "
+    with pytest.raises(ValueError, match=f"--warm_up_steps must be {message}"):
+        warm_start.first_step(config(init_from=student_path, warm_up_steps=33))
 
 
 def test_a_total_that_leaves_no_step_after_the_teachers_is_refused(teacher_path):

@@ -241,18 +241,25 @@ def test_the_teachers_weights_are_those_of_the_last_checkpoint(finished):
 
 
 def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_path):
-    """The critic alone learns at first, no action is held, and the teacher's KL is logged."""
+    """The critic alone learns at first, no action is held, and the teacher's KL is logged.
+
+    As the run ends, its last checkpoint but one is of the end of the warm-up.
+    """
     monkeypatch.chdir(tmp_path)
     student = Student(WIDTHS["0.3pct"], 6)
     save_student(tmp_path / "s.safetensors", student, {})
     teacher = only(finished, "teachers/*.zip")
     where = ["--init_from", "s.safetensors", "--kickstart", str(teacher), "--run_dir", "run"]
     small = [word for word in SMALL if word not in ("--network", "0.1pct")]
-    assert run_main(monkeypatch, ppo_teacher, "256", *small, *where, "--warm_up_steps", "256") == 0
-    weights = load_run(Path("run"))[0]["policy"]
+    where += ["--warm_up_steps", "256", "--checkpoint_steps", "1", "--learning_rate", "1e-3"]
+    assert run_main(monkeypatch, ppo_teacher, "384", *small, *where) == 0
+    taught = torch.load(Path("run", NAMES[1]), weights_only=True)
+    assert taught["steps"] == 256
     for name, weight in student.encoder.state_dict().items():
-        assert torch.equal(weights[f"features_extractor.{name}"], weight)
-    assert weights["value_net.weight"].abs().sum() > 0
+        assert torch.equal(taught["policy"][f"features_extractor.{name}"], weight)
+    assert taught["policy"]["value_net.weight"].abs().sum() > 0
+    ended = load_run(Path("run"))[0]["policy"]["features_extractor.cnn.0.weight"]
+    assert not torch.equal(ended, taught["policy"]["features_extractor.cnn.0.weight"])
     assert {value for _, value in logged(Path("run"), "train/repeat_probability")} == {0.0}
     assert all(value > 0 for _, value in logged(Path("run"), "train/kickstart_kl"))
     entropies = [-value for _, value in logged(Path("run"), "train/entropy_loss")]
@@ -642,8 +649,8 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (
             ["1e5", "--init_from", "file", "--no-data_init", "--repeat_steps", "9"],
             [
-                "--data_init, --repeat_steps without a fresh network, which that of --init_from"
-                " is not, would change nothing"
+                "--no-data_init, --repeat_steps without a fresh network, which there is not with"
+                " --init_from, would change nothing"
             ],
         ),
     ],

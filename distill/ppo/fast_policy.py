@@ -81,7 +81,10 @@ class FastCnnPolicy(ActorCriticCnnPolicy):
 
     @override
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return values (B, 1), log-probabilities of `actions` (B,), entropies (B,)."""
+        """Return values (B, 1), log-probabilities of `actions` (B,), entropies (B,).
+
+        With a teacher to stay near, what `kickstart` puts in the entropies' place.
+        """
         values, log_probs = self._evaluate(obs)
         entropy = -(log_probs.exp() * log_probs).sum(dim=1)
         if self.kickstart is not None:

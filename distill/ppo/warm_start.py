@@ -36,16 +36,19 @@ def first_step(cfg: TeacherConfig) -> int:
     """Return the step that a new run begins at: that of the teacher it goes on from, or 0.
 
     Raises:
-        ValueError: if no step is left to train for, or none of a student's to train its policy.
+        ValueError: if no step is left to train for, or a student's policy would never be trained.
     """
     assert cfg.total_steps is not None
     if cfg.init_from is None:
         return 0
     if not is_teacher(cfg.init_from):
-        if cfg.warm_up_steps > cfg.total_steps:
+        rollout_steps = cfg.n_envs * cfg.n_steps
+        last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
+        if cfg.warm_up_steps > last_start:
             raise ValueError(
-                f"--warm_up_steps must be at most total_steps, {cfg.total_steps:,}, got"
-                f" {cfg.warm_up_steps:,}: only the value head would learn"
+                f"--warm_up_steps must be at most {last_start:,}, where the last rollout of"
+                f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
+                " value head would learn"
             )
         return 0
     done = steps_of(cfg.init_from)

@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 
 
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
-    """Index outcomes by what decided them; settings newer than they are at their default.
+    """Index outcomes by what decided them; what one is too old to have counts as at its default.
 
     Of two with the same settings, made by two versions of the program, the later row counts.
     """

@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Ten letters that depend on the settings that decide its result."""
+        """Ten hexadecimal digits that depend on the settings that decide its result."""
         return identity(self.cfg)
 
 

@@ -37,7 +37,7 @@ class Worker:
         job.status, job.attempts = "running", job.attempts + 1
 
     def finish(self) -> bool:
-        """Note how the process ended; False while it works."""
+        """Return whether the process has ended, and note how."""
         status = self._process.poll()
         if status is None:
             return False
