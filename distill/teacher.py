@@ -111,7 +111,7 @@ def check_fits(teacher: NetworkTeacher, env_id: str, n_actions: int) -> None:
     if teacher.n_actions != n_actions:
         name = teacher.path or "the teacher"
         raise ValueError(
-            f"{name} chooses from {teacher.n_actions} actions, but --env {env_id} has {n_actions};"
+            f"{name} chooses from {teacher.n_actions} actions, but {env_id} has {n_actions};"
             " it must be of a game with the same actions"
         )
 

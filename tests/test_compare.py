@@ -78,7 +78,7 @@ def test_teachers_without_grades_are_refused(command):
     assert (status, out) == (2, "")
     assert err == (
         "compare.py: error: --teachers_dir teachers has no teacher whose .json says"
-        ' "grade": one of good, medium, bad\n'
+        ' "grade": one of best, good, medium, bad, of a game of --grid sampling\n'
     )
 
 

@@ -79,6 +79,7 @@ class TeacherCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The one safe place: the last rollout was learned from, the next has not begun.
+        self._drop_undefined()
         self._check_finite()
         self._keep_due_teachers()
         if self._interruption.requested:
