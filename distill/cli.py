@@ -96,7 +96,7 @@ def to_argv(cfg: Settings) -> list[str]:
     for name, value in given(cfg).items():
         info = info_of(known[name])
         if info.parse is flag:
-            words.append(f"--{name}" if value else f"--no-{name}")
+            words.append(_spelled(known[name], value))
         elif info.positional:
             words += map(str, value if info.many else [value])
         else:
@@ -106,11 +106,11 @@ def to_argv(cfg: Settings) -> list[str]:
 
 def flags(cfg: Settings, names: Iterable[str]) -> list[str]:
     """Return how some settings are spelled on the command line, in their one order."""
-    return [
-        f"--no-{f.name}" if getattr(cfg, f.name) is False else flag_of(f)
-        for f in fields(cfg)
-        if f.name in set(names)
-    ]
+    return [_spelled(f, getattr(cfg, f.name)) for f in fields(cfg) if f.name in set(names)]
+
+
+def _spelled(f: "Field[Any]", value: object) -> str:
+    return f"--no-{f.name}" if value is False else flag_of(f)
 
 
 def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> None:

@@ -7,6 +7,8 @@ from distill.config import DistillConfig
 
 # Settings that nothing listens to without another, or but at some of its values.
 OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
+OF_CHOICE = ("n_candidates", "prefer", "importance_weights")
+OF_DIVERGENCE = ("loss", "temperature", "match_temperature", *OF_CHOICE)
 OF_PPO = ("w_policy", "w_value", "w_entropy", "gamma", "gae_lambda", "clip_range")
 SWITCHES: Mapping[str, tuple[str, ...]] = {
     "use_curiosity": ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
@@ -15,10 +17,7 @@ SWITCHES: Mapping[str, tuple[str, ...]] = {
     "curiosity_source icm": OF_ICM,
     "curiosity_source rnd": ("w_rnd",),
     "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
-    "use_teacher (--w_distill above 0)": (
-        *("loss", "temperature", "match_temperature"),
-        *("n_candidates", "prefer", "importance_weights"),
-    ),
+    "use_teacher (--w_distill above 0)": OF_DIVERGENCE,
     "use_choice (--n_candidates above 1)": ("prefer", "importance_weights"),
     "use_uncertainty": ("uncertainty_target",),
     "use_reward (a reward (--c_ext, or a bonus of --use_curiosity))": OF_PPO,

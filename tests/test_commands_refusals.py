@@ -72,7 +72,10 @@ def run(folder: Path, *argv: object) -> Done:
             for text in ("1.5", "0", "-3", "1e-3", "nan", "1e400", "many")
         ),
         (["--learning_rate", "fast"], ["--learning_rate", "'fast'", "START"]),
-        (["--ring_size", "511"], ["--ring_size", "n_envs x max(2 x n_steps, 5) = 512", "511"]),
+        (
+            ["--ring_size", "511"],
+            ["--ring_size", "at least n_envs x max(2 x n_steps, 5) = 512", "511"],
+        ),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
         (["--n_threads", "1025"], ["--n_threads", "'1025'", "from 1 to 1024"]),
         (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),

@@ -79,7 +79,6 @@ class TeacherCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The one safe place: the last rollout was learned from, the next has not begun.
-        self._drop_undefined()
         self._check_finite()
         self._keep_due_teachers()
         if self._interruption.requested:
@@ -107,18 +106,14 @@ class TeacherCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        self._drop_undefined()
         self._check_finite()
         self._keep_due_teachers()
         self._save()
 
-    def _drop_undefined(self) -> None:
+    def _check_finite(self) -> None:
         losses = self.logger.name_to_value  # of the last update, until they are written
         if np.isnan(losses.get(UNDEFINED_WITHOUT_REWARD, 0.0)):
             del losses[UNDEFINED_WITHOUT_REWARD]
-
-    def _check_finite(self) -> None:
-        losses = self.logger.name_to_value
         bad = [k for k in losses if k.startswith("train/") and not np.isfinite(losses[k])]
         # Losses were measured before the last step; and float16 is what a teacher's zip holds.
         if not all(
