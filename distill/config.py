@@ -215,10 +215,8 @@ class DistillConfig:
 
     def is_doubted(self, progress: float) -> bool:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
-        awaits_teacher = max(self.w_distill(progress), self.w_distill.end) > 0
-        return ("distill" in self.doubts and awaits_teacher) or (
-            "bonus" in self.doubts and self.c_int(progress) > 0
-        )
+        weights_divergence = "distill" in self.doubts and self.w_distill.lasts(progress)
+        return weights_divergence or ("bonus" in self.doubts and self.c_int(progress) > 0)
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""
@@ -230,7 +228,7 @@ class DistillConfig:
         has_bonus = self.use_bonus and self.c_int(progress) > 0
         rewarded = self.c_ext(progress) > 0 or has_bonus
         weights = {"distill": self.w_distill(progress)}
-        awaits_bonus = self.use_bonus and max(self.c_int(progress), self.c_int.end) > 0
+        awaits_bonus = self.use_bonus and self.c_int.lasts(progress)
         if self.use_icm and (awaits_bonus or self.curiosity != "bonus"):
             # A bonus needs a trained ICM even if its losses are given no weight of their own.
             weights["icm"] = self.w_icm(progress) or float(awaits_bonus)

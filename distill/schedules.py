@@ -46,6 +46,10 @@ class LinearSchedule(NamedTuple):
         """Whether the value is 0 throughout, so that what it weighs need not be computed."""
         return self.start == 0 and self.end == 0
 
+    def lasts(self, progress: float) -> bool:
+        """Whether the value is above 0 at `progress` or will be later."""
+        return max(self(progress), self.end) > 0
+
     def __call__(self, progress: float) -> float:
         """Return the value when `progress` (0 to 1) of the run is done."""
         return self.start + (self.end - self.start) * min(1.0, progress / self.fraction)

@@ -64,6 +64,15 @@ def test_a_schedule_is_zero_only_if_it_is_zero_throughout(schedule, expected):
     assert schedule.is_zero is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0", [False] * 3), ("1:0:0.5", [True, False, False]), ("0:1", [True] * 3)],
+)
+def test_a_schedule_lasts_while_it_is_above_0_or_will_be(text, expected):
+    schedule = LinearSchedule.parse(text)
+    assert [schedule.lasts(progress) for progress in (0.0, 0.5, 1.0)] == expected
+
+
 @pytest.mark.parametrize("stride", [1, 3, 7, 128, 1000, 2500])
 def test_every_is_true_once_for_each_multiple_that_is_reached_or_crossed(stride):
     due = Every(1000)
