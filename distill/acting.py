@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.types import (
     BoolArray,
     ByteArray,
@@ -48,7 +48,7 @@ class Actor:
         self._age = np.zeros(envs.n_envs, np.int64)
 
     def collect(
-        self, student: Student, n_steps: int, *, epsilon: float, teacher_mix: float
+        self, student: ActorCritic, n_steps: int, *, epsilon: float, teacher_mix: float
     ) -> tuple[Rollout, list[Game]]:
         """Play `n_steps` steps of every game.
 

@@ -8,7 +8,7 @@ from distill import losses
 from distill.bonus import BonusSource, RewardScale, Transitions
 from distill.config import DistillConfig
 from distill.labels import Labels
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.rollouts import Ring
 from distill.types import PolicyBatch, Rollout
 from distill.uncertainty import bonus_weights
@@ -30,7 +30,7 @@ class Rewarder:
     def __init__(
         self,
         cfg: DistillConfig,
-        student: Student,
+        student: ActorCritic,
         source: BonusSource | None,
         device: torch.device,
     ) -> None:

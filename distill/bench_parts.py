@@ -15,13 +15,13 @@ from distill.device import resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.labels import label
 from distill.measuring import Part, repeated
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.parsing import MAX_STEPS
 from distill.ppo.fast_policy import N_STACK
 from distill.ppo.process import PpoProcess, preset_of
 from distill.run_state import Distillation, make_distillation
 from distill.settings import replace
-from distill.teacher import CHUNK_SIZE, NetworkTeacher
+from distill.teacher import CHUNK_SIZE, FrozenPolicy
 from distill.teacher_config import TeacherConfig
 from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
@@ -69,13 +69,13 @@ def make_games(setting: Setting) -> AtariEnvs:
     return make_atari(cfg.env, cfg.n_envs, seed=0, training=True, n_threads=cfg.n_threads)
 
 
-def make_teacher(setting: Setting, n_actions: int) -> NetworkTeacher:
+def make_teacher(setting: Setting, n_actions: int) -> FrozenPolicy:
     """Build a NatureCNN teacher of random weights."""
-    network = Student(WIDTHS["nature"], n_actions, n_stack=N_STACK, dtype=setting.dtype)
-    return NetworkTeacher(network.eval().requires_grad_(False).to(setting.device))
+    network = ActorCritic(WIDTHS["nature"], n_actions, n_stack=N_STACK, dtype=setting.dtype)
+    return FrozenPolicy(network.eval().requires_grad_(False).to(setting.device))
 
 
-def make_run(setting: Setting, envs: AtariEnvs, teacher: NetworkTeacher) -> Distillation:
+def make_run(setting: Setting, envs: AtariEnvs, teacher: FrozenPolicy) -> Distillation:
     """Build a run whose ring is full, of one rollout's copies: samples come from all its memory."""
     cfg, device = setting.distill, setting.device
     run = make_distillation(cfg, teacher, n_stack=N_STACK, device=device, dtype=setting.dtype)

@@ -120,7 +120,7 @@ class Encoder(nn.Module):
         return layer.weight, layer.bias
 
 
-class Student(nn.Module):
+class ActorCritic(nn.Module):
     """An encoder with an action head, and a value head where a reward is learned from."""
 
     def __init__(
@@ -156,6 +156,6 @@ def n_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def n_actor_parameters(student: Student) -> int:
+def n_actor_parameters(student: ActorCritic) -> int:
     """Count what is needed to act: encoder and action head."""
     return n_parameters(student.encoder) + n_parameters(student.action_net)

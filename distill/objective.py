@@ -20,7 +20,7 @@ from torch import Tensor
 from distill import losses
 from distill.config import DistillConfig
 from distill.icm import ICM, ICMOutput
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.rnd import RND
 from distill.types import Batch, PolicyBatch
 from distill.uncertainty import distill_weights
@@ -38,7 +38,7 @@ class Losses(NamedTuple):
 
 
 def compute_losses(
-    student: Student,
+    student: ActorCritic,
     icm: ICM | None,
     batch: Batch | None,
     policy_batch: PolicyBatch | None,
@@ -67,7 +67,7 @@ def compute_losses(
 
 
 def _encode(
-    student: Student, batch: Batch | None, policy_batch: PolicyBatch | None
+    student: ActorCritic, batch: Batch | None, policy_batch: PolicyBatch | None
 ) -> dict[str, Tensor]:
     """Encode what there is of a ring's states, their successors and the policy's states."""
     obs: dict[str, Tensor] = {}
@@ -83,7 +83,7 @@ def _encode(
 
 
 def _ring_losses(
-    student: Student,
+    student: ActorCritic,
     icm: ICM | None,
     batch: Batch,
     features: Mapping[str, Tensor],
@@ -126,7 +126,7 @@ def _sample_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
 
 
 def _policy_terms(
-    student: Student, batch: PolicyBatch, phi: Tensor, cfg: DistillConfig, names: frozenset[str]
+    student: ActorCritic, batch: PolicyBatch, phi: Tensor, cfg: DistillConfig, names: frozenset[str]
 ) -> dict[str, Tensor]:
     logits = student.action_net(phi)
     terms: dict[str, Tensor] = {}

@@ -9,7 +9,7 @@ from distill.envs import AtariEnvs, make_atari
 from distill.student_files import load_student
 from distill.teacher import (
     CPU,
-    NetworkTeacher,
+    FrozenPolicy,
     check_fits,
     env_id_of,
     is_teacher,
@@ -21,7 +21,7 @@ class Player(NamedTuple):
     """A checkpoint that can be asked for actions."""
 
     path: Path
-    network: NetworkTeacher
+    network: FrozenPolicy
     env_id: str | None  # the game it was trained on, if it says so
 
 
@@ -36,11 +36,11 @@ def load_player(
     if is_teacher(path):
         return Player(path, load_teacher(path, device=device, dtype=dtype), env_id_of(path))
     student, metadata = load_student(path, device=device, dtype=dtype)
-    return Player(path, NetworkTeacher(student, path=path), metadata.get("env_id"))
+    return Player(path, FrozenPolicy(student, path=path), metadata.get("env_id"))
 
 
 def games_for(
-    network: NetworkTeacher,
+    network: FrozenPolicy,
     env_id: str,
     n_envs: int,
     *,

@@ -12,7 +12,7 @@ from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
 from distill.settings import to_yaml
-from distill.teacher import NetworkTeacher
+from distill.teacher import FrozenPolicy
 
 N_STATES = 2_048  # of a student's training, on which it is measured
 
@@ -46,7 +46,7 @@ def understanding_in_training(run: Distillation) -> dict[str, float]:
 
 
 def report(
-    teacher: NetworkTeacher,
+    teacher: FrozenPolicy,
     teacher_name: str,
     run: Distillation,
     reference: Reference,

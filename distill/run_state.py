@@ -14,7 +14,7 @@ from distill.config import DistillConfig
 from distill.coverage import Coverage
 from distill.icm import ICM, CollapseWatch
 from distill.learner import Learner
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.rnd import RND
 from distill.rollouts import Ring
 from distill.types import Game, Teacher
@@ -27,7 +27,7 @@ class Distillation:
     def __init__(
         self,
         cfg: DistillConfig,
-        student: Student,
+        student: ActorCritic,
         *,
         n_stack: int,
         device: torch.device,
@@ -55,11 +55,11 @@ class Distillation:
         self.train_seconds = 0.0  # acting, labeling and learning; no evaluation, no checkpoints
 
     @property
-    def scored_student(self) -> Student:
+    def scored_student(self) -> ActorCritic:
         """Return the student that is scored and kept: the averaged one if there is one."""
         if self.average is None:
             return self.student
-        assert isinstance(self.average.module, Student)
+        assert isinstance(self.average.module, ActorCritic)
         return self.average.module
 
     def state(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def make_distillation(
         dtype: compute type of its convolutions.
     """
     torch.manual_seed(cfg.seed)
-    student = Student(
+    student = ActorCritic(
         cfg.student, teacher.n_actions, n_stack=n_stack, dtype=dtype, with_value=cfg.use_reward
     )
     uncertainty = Uncertainty(teacher, seed=cfg.seed) if cfg.use_uncertainty else None
@@ -151,7 +151,7 @@ def own_random_numbers(cfg: DistillConfig) -> Iterator[None]:
         yield
 
 
-def make_icm(cfg: DistillConfig, student: Student) -> ICM:
+def make_icm(cfg: DistillConfig, student: ActorCritic) -> ICM:
     """Build the ICM from random numbers of its own."""
     with own_random_numbers(cfg):
         return ICM(student.encoder.features_dim, student.n_actions)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.sb3_archive import MAX_POLICY_BYTES, read_archive
 from distill.types import Widths
 
@@ -38,7 +38,7 @@ _KINDS = {
 }
 
 
-def read_actor(path: Path, dtype: torch.dtype, *, with_value: bool = False) -> Student:
+def read_actor(path: Path, dtype: torch.dtype, *, with_value: bool = False) -> ActorCritic:
     """Read encoder and action head of a PPO or A2C zip; runs nothing in it, draws no random number.
 
     Args:
@@ -59,7 +59,7 @@ def read_actor(path: Path, dtype: torch.dtype, *, with_value: bool = False) -> S
 def _weights(
     state: dict[str, Tensor], header: dict[str, Any], *, with_value: bool
 ) -> dict[str, Tensor]:
-    """Return the weights asked for under the names that Student gives them, float32."""
+    """Return the weights asked for under the names that ActorCritic gives them, float32."""
     # Copies in SB3 1.7 and later; where actor and critic share nothing, the actor's is this one.
     shared = "pi_features_extractor.cnn.0.weight" not in state
     extractor = "features_extractor" if shared else "pi_features_extractor"
@@ -130,7 +130,7 @@ def _checked(key: str, weight: Tensor) -> Tensor:
     return weight
 
 
-def _build(weights: dict[str, Tensor], dtype: torch.dtype) -> Student:
+def _build(weights: dict[str, Tensor], dtype: torch.dtype) -> ActorCritic:
     """Infer the network's sizes from its weights, and hold every shape against them."""
     sizes = {name: (*weight.shape, 0, 0)[:2] for name, weight in weights.items()}
     widths = Widths(*(sizes[f"encoder.{layer}.weight"][0] for layer in _LAYERS))
@@ -139,7 +139,9 @@ def _build(weights: dict[str, Tensor], dtype: torch.dtype) -> Student:
         raise ValueError(f"has widths {widths}, {n_stack} frames and {n_actions} actions")
     with torch.device("meta"):  # shapes only: random initial weights would move the caller's seed
         with_value = "value_net.weight" in weights
-        network = Student(widths, n_actions, n_stack=n_stack, dtype=dtype, with_value=with_value)
+        network = ActorCritic(
+            widths, n_actions, n_stack=n_stack, dtype=dtype, with_value=with_value
+        )
     for name, wanted in network.state_dict().items():
         got = tuple(weights[name].shape)
         if got != tuple(wanted.shape):

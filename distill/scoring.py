@@ -9,7 +9,7 @@ import torch
 
 from distill.evaluation import MODES, PROTOCOL, Score, evaluate
 from distill.floors import Floors, share_of
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
 from distill.student_files import save_student, score_on_record
@@ -106,7 +106,7 @@ class Scorer:
 
     def __init__(
         self,
-        student: Student,
+        student: ActorCritic,
         reference: Reference,
         *,
         run_dir: Path,

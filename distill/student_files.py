@@ -11,12 +11,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distill.files import write_atomically
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.parsing import number
 from distill.types import parse_widths
 
 
-def save_student(path: Path, student: Student, metadata: dict[str, str]) -> None:
+def save_student(path: Path, student: ActorCritic, metadata: dict[str, str]) -> None:
     """Write what is needed to act as safetensors, with the network's construction in the metadata.
 
     Args:
@@ -54,7 +54,7 @@ def score_on_record(path: Path) -> float:
 
 def load_student(
     path: Path, *, device: torch.device, dtype: torch.dtype = torch.float32
-) -> tuple[Student, dict[str, str]]:
+) -> tuple[ActorCritic, dict[str, str]]:
     """Read a student.
 
     Returns:
@@ -79,12 +79,14 @@ def load_student(
     return student.to(device).eval(), metadata
 
 
-def _construct(metadata: dict[str, str], state: dict[str, Tensor], dtype: torch.dtype) -> Student:
+def _construct(
+    metadata: dict[str, str], state: dict[str, Tensor], dtype: torch.dtype
+) -> ActorCritic:
     """Build the network that the metadata describes, and hold every weight against it."""
     widths = _read(metadata, "widths", parse_widths)
     n_actions, n_stack = (_read(metadata, name, _size) for name in ("n_actions", "n_stack"))
     with torch.device("meta"):  # shapes only: random initial weights would move the caller's seed
-        student = Student(widths, n_actions, n_stack=n_stack, dtype=dtype)
+        student = ActorCritic(widths, n_actions, n_stack=n_stack, dtype=dtype)
     wanted = {name: tuple(weight.shape) for name, weight in student.state_dict().items()}
     for name in sorted(wanted.keys() | state.keys()):
         got = tuple(state[name].shape) if name in state else None

@@ -14,7 +14,7 @@ from distill.player import games_for
 from distill.provenance import ROOT
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
-from distill.teacher import NetworkTeacher, best_teacher, env_id_of, load_teacher
+from distill.teacher import FrozenPolicy, best_teacher, env_id_of, load_teacher
 
 TEACHERS = ROOT / "teachers"
 
@@ -25,7 +25,7 @@ class Task(NamedTuple):
     cfg: DistillConfig
     teacher_path: Path
     env_id: str
-    teacher: NetworkTeacher
+    teacher: FrozenPolicy
     device: torch.device
     dtype: torch.dtype
 

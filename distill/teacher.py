@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.networks import BLOCK, N_PIXELS, Student
+from distill.networks import BLOCK, N_PIXELS, ActorCritic
 from distill.sb3_zip import read_actor
 
 COMMAND = "python ppo_teacher.py 1e7"
@@ -21,8 +21,10 @@ _NAME = re.compile(
 )
 
 
-class NetworkTeacher:
-    """A teacher that is a NatureCNN of some width; implements the Teacher protocol.
+class FrozenPolicy:
+    """A network that only answers: a teacher, or a student that is scored or filmed.
+
+    Implements the Teacher protocol.
 
     Attributes:
         n_actions: actions it chooses from.
@@ -33,7 +35,7 @@ class NetworkTeacher:
     """
 
     def __init__(
-        self, network: Student, *, path: Path | None = None, chunk_size: int = CHUNK_SIZE
+        self, network: ActorCritic, *, path: Path | None = None, chunk_size: int = CHUNK_SIZE
     ) -> None:
         self.network, self.path, self._chunk_size = network, path, chunk_size
         self.n_actions, self.n_stack = network.n_actions, network.encoder.n_stack
@@ -63,7 +65,7 @@ class NetworkTeacher:
 
 def load_teacher(
     path: Path, *, device: torch.device = CPU, dtype: torch.dtype = torch.float32
-) -> NetworkTeacher:
+) -> FrozenPolicy:
     """Read the actor of a PPO or A2C zip; runs nothing in the file and draws no random number.
 
     Args:
@@ -78,7 +80,7 @@ def load_teacher(
     _check_exists(path)
     network = read_actor(path, dtype)
     # A teacher never learns; an optimizer given its parameters by mistake would fail at once.
-    return NetworkTeacher(network.eval().requires_grad_(False).to(device), path=path)
+    return FrozenPolicy(network.eval().requires_grad_(False).to(device), path=path)
 
 
 def is_teacher(path: Path) -> bool:
@@ -86,7 +88,7 @@ def is_teacher(path: Path) -> bool:
     return path.suffix != ".safetensors"
 
 
-def load_actor_critic(path: Path) -> Student:
+def load_actor_critic(path: Path) -> ActorCritic:
     """Read a teacher to go on training from, its value head included; on the CPU, float32.
 
     Raises:
@@ -102,7 +104,7 @@ def _check_exists(path: Path) -> None:
         raise FileNotFoundError(f"no teacher at {path}: make one with `{COMMAND}`")
 
 
-def check_fits(teacher: NetworkTeacher, env_id: str, n_actions: int) -> None:
+def check_fits(teacher: FrozenPolicy, env_id: str, n_actions: int) -> None:
     """Check that a teacher chooses from a game's actions.
 
     Raises:

@@ -3,7 +3,7 @@
 import torch
 from zips import tiny_state, write_zip
 
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.student_files import save_student
 from distill.types import WIDTHS
 
@@ -14,7 +14,7 @@ TEACHER = f"env{PONG}_20260102-030405_n_iters10000.zip"
 def make_student(path, n_actions=6, *, env_id: str | None = PONG, action=None, seed=0, n_stack=4):
     """Write a student of random weights; with `action`, one that always takes that action."""
     torch.manual_seed(seed)
-    student = Student(WIDTHS["0.1pct"], n_actions, n_stack=n_stack)
+    student = ActorCritic(WIDTHS["0.1pct"], n_actions, n_stack=n_stack)
     if action is not None:
         torch.nn.init.zeros_(student.action_net.weight)
         student.action_net.bias.data[action] = 50.0

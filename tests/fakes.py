@@ -12,7 +12,7 @@ import torch
 
 from distill.config import DistillConfig
 from distill.learner import Learner
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
 from distill.settings import replace
@@ -242,7 +242,7 @@ def settings(**changes):
 def make_run(cfg=SMALL, *, n_actions=N_ACTIONS, n_stack=4):
     """Build a student, and all that trains it, from the configuration's seed."""
     torch.manual_seed(cfg.seed)
-    student = Student(cfg.student, n_actions, n_stack=n_stack, with_value=cfg.use_reward)
+    student = ActorCritic(cfg.student, n_actions, n_stack=n_stack, with_value=cfg.use_reward)
     uncertainty = FakeUncertainty() if cfg.use_uncertainty else None
     return Distillation(cfg, student, n_stack=n_stack, device=CPU, uncertainty=uncertainty)
 

@@ -6,14 +6,14 @@ import torch
 from fakes import CPU, TINY, FakeEnvs, FixedTeacher, Recorded
 
 from distill.acting import Actor, sample_actions
-from distill.networks import Student
+from distill.networks import ActorCritic
 
 TEACHER = FixedTeacher((0.0, 1.0, -1.0))
 
 
 def fixed_student(*logits):
     """A student that gives every state the same answer."""
-    student = Student(TINY, len(logits))
+    student = ActorCritic(TINY, len(logits))
     with torch.no_grad():
         student.action_net.weight.zero_()
         student.action_net.bias.copy_(torch.tensor(logits))
@@ -22,7 +22,7 @@ def fixed_student(*logits):
 
 def act(student, *, n_steps=400, epsilon=0.0, teacher_mix=0.0, teacher=TEACHER, envs=None):
     envs = Recorded(envs or FakeEnvs(n_envs=8, n_stack=1))
-    student.encoder = Student(TINY, 3, n_stack=envs.envs.n_stack).encoder
+    student.encoder = ActorCritic(TINY, 3, n_stack=envs.envs.n_stack).encoder
     actor = Actor(envs, teacher, device=CPU, rng=np.random.default_rng(0))
     rollout, games = actor.collect(student, n_steps, epsilon=epsilon, teacher_mix=teacher_mix)
     return rollout, games, envs

@@ -15,7 +15,7 @@ from distill.bonus import BonusSource, Transitions
 from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.labels import Labels
-from distill.networks import Student, pack
+from distill.networks import ActorCritic, pack
 from distill.rollouts import Ring
 from distill.schedules import LinearSchedule
 from distill.types import PolicyBatch, Rollout
@@ -108,7 +108,7 @@ def make_labels(uncertainty: np.ndarray | None = None) -> Labels:
 
 
 def make_rewarder(cfg: DistillConfig, source: BonusSource | None = None) -> Rewarder:
-    return Rewarder(cfg, cast("Student", GrayStudent()), source or GrayBonus(), CPU)
+    return Rewarder(cfg, cast("ActorCritic", GrayStudent()), source or GrayBonus(), CPU)
 
 
 def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ def test_a_bonus_that_has_faded_is_neither_computed_nor_reported():
 
 def test_without_a_bonus_the_icm_is_not_asked():
     cfg = make_cfg(c_ext=constant(2.0), use_curiosity=True, curiosity="aux")
-    rewarder = Rewarder(cfg, cast("Student", GrayStudent()), None, CPU)
+    rewarder = Rewarder(cfg, cast("ActorCritic", GrayStudent()), None, CPU)
     advantage, _ = rewarder(gray_rollout(), make_labels(), 0.0)
     assert torch.equal(advantage, advantages(make_cfg(c_ext=constant(2.0)))[0])
     assert rewarder.metrics == {}
@@ -257,7 +257,7 @@ def test_uncertainty_for_distillation_alone_leaves_the_bonus_as_it_is():
 
 def test_advantages_of_real_networks_have_no_graph():
     torch.manual_seed(0)
-    student = Student(TINY, N_ACTIONS, with_value=True)
+    student = ActorCritic(TINY, N_ACTIONS, with_value=True)
     rewarder = Rewarder(curious(), student, ICM(TINY.fc, N_ACTIONS), CPU)
     advantage, target = rewarder(gray_rollout(), make_labels(), 0.0)
     assert advantage.shape == target.shape == (T, N)
@@ -288,7 +288,7 @@ class Played(NamedTuple):
 def play(*, epsilon=0.0, teacher_mix=0.0, n_steps=5, n_rollouts=2, capacity=60, **games) -> Played:
     """Play fake games into a ring, the newest rollout last."""
     torch.manual_seed(0)
-    student = Student(TINY, N_ACTIONS)
+    student = ActorCritic(TINY, N_ACTIONS)
     rng = np.random.default_rng(0)
     actor = Actor(FakeEnvs(3, **games), FixedTeacher(), device=CPU, rng=rng)
     ring = Ring(capacity, 3, N_ACTIONS, 4, CPU)

@@ -13,7 +13,7 @@ import torch
 from in_process import run_main
 
 import eval_teacher
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
 from distill.student_files import save_student
@@ -121,7 +121,7 @@ def test_floors_are_cached_under_runs(finished):
 def test_student_is_scored_on_its_own_game_and_stack(tmp_path, finished, monkeypatch, capsys):
     folder, _ = finished
     path = tmp_path / "student.safetensors"
-    save_student(path, Student(WIDTHS["0.1pct"], 6, n_stack=1), {"env_id": PONG})
+    save_student(path, ActorCritic(WIDTHS["0.1pct"], 6, n_stack=1), {"env_id": PONG})
     args = "--teacher_chkpt", path, "--n_eval_episodes", 1, "--n_envs", 3, "--seed", 3
     assert run_here(folder, monkeypatch, *args) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -131,7 +131,7 @@ def test_student_is_scored_on_its_own_game_and_stack(tmp_path, finished, monkeyp
 
 def test_students_wrong_action_count_is_refused_with_both_numbers(tmp_path, monkeypatch, capsys):
     path = tmp_path / "student.safetensors"
-    save_student(path, Student(WIDTHS["0.1pct"], 3), {"env_id": PONG})
+    save_student(path, ActorCritic(WIDTHS["0.1pct"], 3), {"env_id": PONG})
     message = refusal(tmp_path, monkeypatch, capsys, "--teacher_chkpt", path)
     assert re.search(r"\b3 actions.*\b6\b", message)
 

@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from torch import Tensor
 from zips import tiny_state, write_zip
 
-from distill.networks import Student, pack
+from distill.networks import ActorCritic, pack
 from distill.ppo import algorithm, warm_start
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
@@ -96,7 +96,7 @@ def test_a_teacher_whose_kl_has_no_weight_is_not_asked():
 @pytest.fixture
 def student_path(tmp_path) -> Path:
     torch.manual_seed(5)
-    save_student(tmp_path / "student.safetensors", Student(WIDTHS["0.3pct"], N_ACTIONS), {})
+    save_student(tmp_path / "student.safetensors", ActorCritic(WIDTHS["0.3pct"], N_ACTIONS), {})
     return tmp_path / "student.safetensors"
 
 

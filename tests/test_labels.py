@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distill import losses
 from distill.labels import label
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.types import WIDTHS, Rollout
 from distill.uncertainty import Uncertainty
 
@@ -115,7 +115,7 @@ def test_labels_are_arrays_that_the_ring_stores():
 
 def test_a_teacher_gets_no_gradient_from_what_its_labels_teach():
     torch.manual_seed(3)
-    teacher, student = (Student(WIDTHS["0.3pct"], A) for _ in range(2))
+    teacher, student = (ActorCritic(WIDTHS["0.3pct"], A) for _ in range(2))
     rollout = make_rollout()
     labels = label(rollout, teacher, None, CPU)
     answers = student.logits(torch.from_numpy(rollout.obs).flatten(0, 1))

@@ -203,7 +203,7 @@ def test_scores_are_taken_by_code_that_knows_no_intrinsic_reward(name):
 
 def test_training_takes_nothing_but_the_student_from_the_networks():
     loop = IMPORTS["distill.training"] + IMPORTS["distill.run_state"]
-    assert [i.names for i in loop if i.module == "distill.networks"] == [("Student",)]
+    assert [i.names for i in loop if i.module == "distill.networks"] == [("ActorCritic",)]
 
 
 def test_importing_the_loop_loads_no_emulator_no_sb3_and_no_kornia():

@@ -10,7 +10,7 @@ from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.learner import Learner
 from distill.muon import Muon
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.objective import compute_losses
 from distill.types import WIDTHS, Batch, PolicyBatch
 
@@ -164,9 +164,9 @@ def test_the_gradient_norm_of_a_term_that_trains_nothing_here_is_0():
 # Real networks
 
 
-def make_networks() -> tuple[Student, ICM]:
+def make_networks() -> tuple[ActorCritic, ICM]:
     torch.manual_seed(3)  # with which no unit is dead
-    student = Student(WIDTHS["0.3pct"], 3, with_value=True)
+    student = ActorCritic(WIDTHS["0.3pct"], 3, with_value=True)
     return student, ICM(student.encoder.features_dim, 3, n_hidden=16)
 
 
@@ -181,7 +181,9 @@ def make_batches() -> tuple[Batch, PolicyBatch]:
     )
 
 
-def train(student: Student, icm: ICM | None, learner: Learner, weights: dict[str, float]) -> None:
+def train(
+    student: ActorCritic, icm: ICM | None, learner: Learner, weights: dict[str, float]
+) -> None:
     cfg = DistillConfig(use_curiosity=True, clip_range=10.0)
     for _ in range(3):
         batch, policy_batch = make_batches()

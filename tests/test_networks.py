@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill.networks import Encoder, Student, n_actor_parameters, n_parameters, pack
+from distill.networks import ActorCritic, Encoder, n_actor_parameters, n_parameters, pack
 from distill.types import WIDTHS, Widths, parse_widths
 
 
@@ -117,13 +117,13 @@ def test_float_observations_are_refused():
 def test_an_actor_has_the_known_number_of_parameters(
     name, at_18_actions, at_3_actions, at_6_actions
 ):
-    assert n_actor_parameters(Student(WIDTHS[name], 18, with_value=True)) == at_18_actions
-    assert n_actor_parameters(Student(WIDTHS[name], 3, with_value=True)) == at_3_actions
-    assert n_actor_parameters(Student(WIDTHS[name], 6)) == at_6_actions
+    assert n_actor_parameters(ActorCritic(WIDTHS[name], 18, with_value=True)) == at_18_actions
+    assert n_actor_parameters(ActorCritic(WIDTHS[name], 3, with_value=True)) == at_3_actions
+    assert n_actor_parameters(ActorCritic(WIDTHS[name], 6)) == at_6_actions
 
 
 def test_a_value_head_adds_a_weight_a_feature_and_a_bias():
-    with_value = n_parameters(Student(WIDTHS["nature"], 18, with_value=True))
+    with_value = n_parameters(ActorCritic(WIDTHS["nature"], 18, with_value=True))
     assert with_value == 1_693_362 + 512 + 1
 
 
@@ -132,9 +132,9 @@ def test_a_value_head_adds_a_weight_a_feature_and_a_bias():
 
 def test_a_value_head_leaves_the_other_weights_as_they_were():
     torch.manual_seed(0)
-    without = Student(WIDTHS["net3"], 6).state_dict()
+    without = ActorCritic(WIDTHS["net3"], 6).state_dict()
     torch.manual_seed(0)
-    with_value = Student(WIDTHS["net3"], 6, with_value=True).state_dict()
+    with_value = ActorCritic(WIDTHS["net3"], 6, with_value=True).state_dict()
     assert set(with_value) - set(without) == {"value_net.weight", "value_net.bias"}
     assert all(torch.equal(with_value[name], tensor) for name, tensor in without.items())
     assert not with_value["value_net.weight"].any()  # it knows of no state
@@ -142,7 +142,7 @@ def test_a_value_head_leaves_the_other_weights_as_they_were():
 
 def test_logits_are_the_action_heads_answer_to_the_features():
     torch.manual_seed(0)
-    student = Student(WIDTHS["net3"], 6)
+    student = ActorCritic(WIDTHS["net3"], 6)
     logits = student.logits(random_obs())
     assert logits.shape == (3, 6)
     head = student.action_net
@@ -151,7 +151,7 @@ def test_logits_are_the_action_heads_answer_to_the_features():
 
 
 def test_values_are_one_number_a_sample():
-    student = Student(WIDTHS["net3"], 6, with_value=True)
+    student = ActorCritic(WIDTHS["net3"], 6, with_value=True)
     assert student.value(student.encoder(random_obs())).shape == (3,)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from distill.config import DistillConfig
 from distill.icm import ICM
 from distill.idle import refuse_idle
-from distill.networks import Student, pack
+from distill.networks import ActorCritic, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
@@ -30,9 +30,9 @@ def constant(value: float) -> LinearSchedule:
     return LinearSchedule(value, value)
 
 
-def make_networks() -> tuple[Student, ICM]:
+def make_networks() -> tuple[ActorCritic, ICM]:
     torch.manual_seed(3)  # with which no unit is dead
-    student = Student(WIDTHS["0.3pct"], N_ACTIONS, with_value=True)
+    student = ActorCritic(WIDTHS["0.3pct"], N_ACTIONS, with_value=True)
     icm = ICM(student.encoder.features_dim, N_ACTIONS, n_hidden=16)
     assert student.value_net is not None
     for from_zero in (student.value_net, icm.forward_model[2]):
@@ -41,7 +41,7 @@ def make_networks() -> tuple[Student, ICM]:
     return student, icm
 
 
-def make_indifferent(student: Student) -> None:
+def make_indifferent(student: ActorCritic) -> None:
     """Let a student give all actions the same probability."""
     nn.init.zeros_(student.action_net.weight)
     nn.init.zeros_(student.action_net.bias)
@@ -83,7 +83,7 @@ def twice(batch: Any) -> Any:
 
 
 def compute(
-    student: Student,
+    student: ActorCritic,
     icm: ICM,
     cfg: DistillConfig | None = None,
     *,
@@ -103,7 +103,7 @@ def compute(
     )
 
 
-def groups(student: Student, icm: ICM) -> dict[str, list[nn.Parameter]]:
+def groups(student: ActorCritic, icm: ICM) -> dict[str, list[nn.Parameter]]:
     assert student.value_net is not None
     modules = {
         "conv": student.encoder.cnn,
@@ -120,7 +120,7 @@ def gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     return list(torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True))
 
 
-def trained_by(loss: Tensor, student: Student, icm: ICM) -> set[str]:
+def trained_by(loss: Tensor, student: ActorCritic, icm: ICM) -> set[str]:
     """Name the groups that a loss's gradient reaches; each of their tensors, or none."""
     reached = {
         name: [bool(g.any()) for g in gradients(loss, parameters)]
@@ -154,7 +154,7 @@ def test_the_critic_of_the_games_reward_shapes_the_encoder_and_that_of_a_bonus_d
     assert trained_by(compute(*networks, rewarded).terms["value"], *networks) == {*ENCODER, "value"}
 
 
-def rnd_term(student: Student, icm: ICM | None, rnd: RND, *, names: frozenset[str]) -> Losses:
+def rnd_term(student: ActorCritic, icm: ICM | None, rnd: RND, *, names: frozenset[str]) -> Losses:
     cfg = DistillConfig(use_curiosity=True, curiosity_source="rnd")
     return compute_losses(
         student, icm, make_batches()[0], None, cfg=cfg, names=names, icm_gradient="none", rnd=rnd
@@ -214,7 +214,7 @@ def test_the_icm_of_a_bonus_leaves_the_encoder_alone_where_its_losses_have_no_we
 # Values
 
 
-def own_icm_loss(student: Student, icm: ICM, batch: Batch, wiring: str, beta: float) -> Tensor:
+def own_icm_loss(student: ActorCritic, icm: ICM, batch: Batch, wiring: str, beta: float) -> Tensor:
     """Compute the ICM's loss anew: sample by sample, states and successors apart, cuts by hand."""
     assert batch.next_obs is not None
     total = torch.zeros(())

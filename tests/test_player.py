@@ -6,14 +6,14 @@ from checkpoints import FREEWAY
 from fakes import TINY
 
 from distill.envs import make_atari
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.player import games_for
-from distill.teacher import NetworkTeacher
+from distill.teacher import FrozenPolicy
 
 
 @pytest.mark.atari
 def test_games_are_of_the_seed_and_stack_asked_for():
-    network = NetworkTeacher(Student(TINY, 3, n_stack=2))
+    network = FrozenPolicy(ActorCritic(TINY, 3, n_stack=2))
     ours = games_for(network, FREEWAY, 8, seed=7, training=True, n_threads=1).reset()
     same, other = (
         make_atari(FREEWAY, 8, seed=seed, training=True, n_threads=1, n_stack=2).reset()

@@ -32,7 +32,7 @@ from distill import cli
 from distill.checkpoint import NAMES, load_run, save_run
 from distill.files import lock_folder
 from distill.muon import MuonWithAdam
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.parsing import MAX_STEPS
 from distill.ppo import algorithm, callback, ladder
 from distill.ppo.fast_policy import FastCnnPolicy
@@ -246,7 +246,7 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     As the run ends, its last checkpoint but one is of the end of the warm-up.
     """
     monkeypatch.chdir(tmp_path)
-    student = Student(WIDTHS["0.3pct"], 6)
+    student = ActorCritic(WIDTHS["0.3pct"], 6)
     save_student(tmp_path / "s.safetensors", student, {})
     teacher = only(finished, "teachers/*.zip")
     where = ["--init_from", "s.safetensors", "--kickstart", str(teacher), "--run_dir", "run"]

@@ -10,11 +10,11 @@ from distill import report
 from distill.fidelity import Fidelity
 from distill.floors import Floors
 from distill.icm import ICM
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
 from distill.scoring import Reference
-from distill.teacher import NetworkTeacher
+from distill.teacher import FrozenPolicy
 from distill.types import WIDTHS
 
 CURIOUS = {"use_curiosity": True}
@@ -104,7 +104,7 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
     run.ring_rng = np.random.default_rng(7)
     known = report.fidelity_in_training(run)
     run.ring_rng = np.random.default_rng(7)
-    teacher = NetworkTeacher(Student(WIDTHS["0.3pct"], 3))
+    teacher = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
     record = report.report(teacher, "t.zip", run, reference, {"sampled": score_of(3.0)}, fresh)
     assert tuple(record[k] for k in ("fresh_kl", "fresh_agreement", "fresh_states")) == fresh
     assert (record["kl"], record["agreement"]) == known[:2]

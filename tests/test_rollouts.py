@@ -10,7 +10,7 @@ from fakes import CPU, TINY, FakeEnvs, FixedTeacher, Recorded
 
 from distill.acting import Actor
 from distill.envs import make_atari
-from distill.networks import Student, pack
+from distill.networks import ActorCritic, pack
 from distill.rollouts import Ring
 
 FIELDS = ("place", "obs", "next_obs", "action", "teacher_logits", "uncertainty", "inclusion")
@@ -22,7 +22,7 @@ class Play:
     def __init__(self, envs, *, capacity, n_steps, n_stack):
         self.envs, self.n_steps, self.n_rollouts = Recorded(envs), n_steps, 0
         self.ring = Ring(capacity, envs.n_envs, envs.n_actions, n_stack, CPU)
-        self.student = Student(TINY, envs.n_actions, n_stack=n_stack)
+        self.student = ActorCritic(TINY, envs.n_actions, n_stack=n_stack)
         rng = np.random.default_rng(0)
         self.actor = Actor(self.envs, FixedTeacher(), device=CPU, rng=rng)
 

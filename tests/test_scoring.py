@@ -8,7 +8,7 @@ from fakes import CPU, TINY, FakeEnvs, FakeTracker, FixedTeacher
 
 from distill.evaluation import MODES, PROTOCOL, Score
 from distill.floors import Floors
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
 from distill.student_files import load_student
 from distill.types import Game
@@ -46,7 +46,7 @@ def test_there_is_no_share_in_a_teacher_that_is_no_better_than_the_floor(teacher
 @pytest.fixture
 def student():
     """A student that always plays action 0, until it is told otherwise."""
-    student = Student(TINY, 4)
+    student = ActorCritic(TINY, 4)
     torch.nn.init.zeros_(student.action_net.weight)
     return play_always(student, 0)
 

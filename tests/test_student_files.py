@@ -8,7 +8,7 @@ import torch
 from fakes import CPU, TINY
 from safetensors.torch import save_file
 
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.student_files import load_student, save_student
 from distill.types import WIDTHS, Widths
 
@@ -24,14 +24,14 @@ def frames(n_stack=4):
 def path(tmp_path):
     """A student with 3 actions on disk."""
     torch.manual_seed(0)
-    save_student(tmp_path / "student.safetensors", Student(TINY, 3), METADATA)
+    save_student(tmp_path / "student.safetensors", ActorCritic(TINY, 3), METADATA)
     return tmp_path / "student.safetensors"
 
 
 @pytest.mark.parametrize("n_stack", [4, 1])
 @pytest.mark.parametrize("widths", [TINY, WIDTHS["net3"], Widths(3, 5, 7, 11)])
 def test_a_student_read_back_answers_to_the_bit_as_it_did(tmp_path, widths, n_stack):
-    student = Student(widths, 6, n_stack=n_stack)
+    student = ActorCritic(widths, 6, n_stack=n_stack)
     save_student(tmp_path / "s.safetensors", student, METADATA)
     copy, metadata = load_student(tmp_path / "s.safetensors", device=CPU)
     obs = frames(n_stack)
@@ -53,7 +53,7 @@ def test_a_student_can_compute_in_another_type_than_it_was_saved_in(path):
 
 
 def test_the_value_head_is_dropped_and_the_rest_kept(tmp_path):
-    student = Student(TINY, 3, with_value=True)
+    student = ActorCritic(TINY, 3, with_value=True)
     save_student(tmp_path / "s.safetensors", student, {})
     copy, _ = load_student(tmp_path / "s.safetensors", device=CPU)
     assert copy.value_net is None
@@ -64,12 +64,12 @@ def test_the_value_head_is_dropped_and_the_rest_kept(tmp_path):
 
 
 def test_construction_cannot_be_overwritten_by_other_metadata(tmp_path):
-    save_student(tmp_path / "s.safetensors", Student(TINY, 3), {"n_actions": "18"})
+    save_student(tmp_path / "s.safetensors", ActorCritic(TINY, 3), {"n_actions": "18"})
     assert load_student(tmp_path / "s.safetensors", device=CPU)[0].n_actions == 3
 
 
 def test_saving_a_student_leaves_it_as_it_was(path):
-    student = Student(TINY, 3, with_value=True).train()
+    student = ActorCritic(TINY, 3, with_value=True).train()
     before = {name: weight.clone() for name, weight in student.state_dict().items()}
     save_student(path, student, METADATA)
     assert student.training
@@ -79,7 +79,7 @@ def test_saving_a_student_leaves_it_as_it_was(path):
 def test_a_student_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="cannot write"):
-        save_student(tmp_path / "run" / "s.safetensors", Student(TINY, 3), METADATA)
+        save_student(tmp_path / "run" / "s.safetensors", ActorCritic(TINY, 3), METADATA)
 
 
 # What is refused
@@ -115,7 +115,7 @@ def rewritten(path, *, tensors=None, **changes):
     """Write the student anew with other metadata or tensors; None drops an entry."""
     construction = {"widths": "2,2,2,8", "n_actions": "3", "n_stack": "4"}
     metadata = {k: v for k, v in (METADATA | construction | changes).items() if v is not None}
-    save_file(Student(TINY, 3).state_dict() | (tensors or {}), path, metadata)
+    save_file(ActorCritic(TINY, 3).state_dict() | (tensors or {}), path, metadata)
     return path
 
 

@@ -14,11 +14,11 @@ import torch
 from stable_baselines3 import A2C, PPO
 from zips import DISCRETE3, TINY, as_bytes, saved, stock_model, tiny_state, write_zip
 
-from distill.networks import Student, pack
+from distill.networks import ActorCritic, pack
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
 from distill.teacher import (
-    NetworkTeacher,
+    FrozenPolicy,
     best_teacher,
     check_fits,
     env_id_of,
@@ -141,12 +141,12 @@ def test_packed_observations_get_the_same_logits_as_raw_ones(tmp_path):
 
 
 def test_chunks_change_no_logit_and_bound_the_batch():
-    network = Student(TINY, 3)
+    network = ActorCritic(TINY, 3)
     seen = []
     network.encoder.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
     obs = frames(7)
-    whole = NetworkTeacher(network).logits(obs)
-    chunked = NetworkTeacher(network, chunk_size=3).logits(obs)
+    whole = FrozenPolicy(network).logits(obs)
+    chunked = FrozenPolicy(network, chunk_size=3).logits(obs)
     assert seen == [7, 3, 3, 1]
     torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-6)
 
@@ -179,8 +179,8 @@ def test_loading_leaves_the_callers_random_numbers_alone(tmp_path):
 
 
 def test_a_wrapped_network_can_still_learn():
-    network = Student(TINY, 3)
-    NetworkTeacher(network).logits(frames(1))
+    network = ActorCritic(TINY, 3)
+    FrozenPolicy(network).logits(frames(1))
     assert all(p.requires_grad for p in network.parameters())
 
 

@@ -30,11 +30,11 @@ from distill import training
 from distill.envs import make_atari
 from distill.errors import DivergedError
 from distill.losses import divergence
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.run_state import make_distillation, make_icm
 from distill.schedules import LinearSchedule
 from distill.settings import replace
-from distill.teacher import NetworkTeacher
+from distill.teacher import FrozenPolicy
 from distill.training import check_saveable
 from distill.types import WIDTHS
 
@@ -182,7 +182,7 @@ def test_runs_with_different_seeds_differ():
     runs = [make_run(settings(seed=seed)) for seed in (0, 1)]
     for run in runs:
         torch.manual_seed(0)
-        run.student.load_state_dict(Student(TINY, 3).state_dict())
+        run.student.load_state_dict(ActorCritic(TINY, 3).state_dict())
         train(run)
     assert not same_weights(*runs)
 
@@ -319,7 +319,7 @@ def test_the_games_reward_alone_teaches_a_student_from_scratch():
 def opinionated_teacher(envs):
     """A small random network whose answers differ from state to state; as drawn, they hardly do."""
     torch.manual_seed(1)
-    network = Student(WIDTHS["0.3pct"], envs.n_actions)
+    network = ActorCritic(WIDTHS["0.3pct"], envs.n_actions)
     envs.reset()
     rng = np.random.default_rng(0)
     obs = [envs.step(rng.integers(envs.n_actions, size=envs.n_envs)).obs for _ in range(160)]
@@ -328,7 +328,7 @@ def opinionated_teacher(envs):
         factor = 1.5 / answers.std(0).mean()
         network.action_net.bias.sub_(answers.mean(0)).mul_(factor)
         network.action_net.weight.mul_(factor)
-    return NetworkTeacher(network)
+    return FrozenPolicy(network)
 
 
 @pytest.mark.atari
@@ -663,7 +663,7 @@ def test_what_a_step_is_like_is_as_the_settings_say(what, change):
 
 
 def test_a_run_computes_in_the_type_and_starts_from_the_seed_asked_for():
-    def student(seed: int) -> Student:
+    def student(seed: int) -> ActorCritic:
         cfg, teacher = settings(seed=seed), FixedTeacher()
         how = {"n_stack": 4, "device": CPU, "dtype": torch.bfloat16}
         return make_distillation(cfg, teacher, **how).student

@@ -11,9 +11,9 @@ from checkpoints import FREEWAY, PONG, TEACHER, make_student, make_teacher
 from scripted import ScriptedEnvs
 
 from distill.envs import make_atari
-from distill.networks import Student
+from distill.networks import ActorCritic
 from distill.player import Player, load_player
-from distill.teacher import NetworkTeacher
+from distill.teacher import FrozenPolicy
 from distill.tool_config import WatchConfig
 from distill.types import WIDTHS
 
@@ -67,11 +67,11 @@ def distance(screen, obs):
 # --- what is shown of a step ---
 
 
-class Recorder(NetworkTeacher):
+class Recorder(FrozenPolicy):
     """Answers at random, and keeps the answers."""
 
     def __init__(self, n_actions=2):
-        super().__init__(Student(WIDTHS["0.1pct"], n_actions, n_stack=1))
+        super().__init__(ActorCritic(WIDTHS["0.1pct"], n_actions, n_stack=1))
         self.answers = []
 
     def logits(self, obs):

@@ -12,7 +12,7 @@ from distill.device import resolve_precision
 from distill.envs import make_atari
 from distill.errors import of_setting
 from distill.initialization import N_STATES, standardize
-from distill.networks import Encoder, Student
+from distill.networks import ActorCritic, Encoder
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import AtariVecEnv
@@ -20,7 +20,7 @@ from distill.settings import replace
 from distill.student_files import load_student
 from distill.teacher import (
     CPU,
-    NetworkTeacher,
+    FrozenPolicy,
     is_teacher,
     load_actor_critic,
     load_teacher,
@@ -60,7 +60,7 @@ def first_step(cfg: TeacherConfig) -> int:
     return done
 
 
-def load_first(path: Path) -> Student:
+def load_first(path: Path) -> ActorCritic:
     """Read a network to go on from; a teacher's has its value head.
 
     Raises:
@@ -75,7 +75,7 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
     Raises:
         FileNotFoundError, ValueError: if one is not what it should be, or of another game or size.
     """
-    networks: dict[str, Student | NetworkTeacher] = {}
+    networks: dict[str, ActorCritic | FrozenPolicy] = {}
     if cfg.kickstart is not None:
         with of_setting("--kickstart"):
             networks[f"--kickstart {cfg.kickstart}"] = load_teacher(cfg.kickstart)

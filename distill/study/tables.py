@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.device import was_float32
 from distill.floors import NO_SHARE
-from distill.networks import Student, n_actor_parameters
+from distill.networks import ActorCritic, n_actor_parameters
 from distill.provenance import commit_of
 from distill.statistics import t_interval
 from distill.study.axes import GAMES
@@ -66,7 +66,7 @@ def grid_table(cells: Sequence[Cell]) -> str:
 
 def parameters_text(labels: Labels) -> str:
     """Write how many parameters a cell's student has if it chooses among N_ACTIONS actions."""
-    return f"{n_actor_parameters(Student(WIDTHS[labels['student']], N_ACTIONS)):,}"
+    return f"{n_actor_parameters(ActorCritic(WIDTHS[labels['student']], N_ACTIONS)):,}"
 
 
 def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
