@@ -1,7 +1,7 @@
 """Command lines made from settings: a field of a dataclass is a flag, its help text the flag's."""
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
@@ -113,25 +113,23 @@ def _spelled(f: "Field[Any]", value: object) -> str:
     return f"--no-{f.name}" if value is False else flag_of(f)
 
 
-def refuse_unheard(asked: Asked[Any], switches: Mapping[str, Sequence[str]]) -> None:
-    """Refuse settings that would change nothing, as what listens to them is off.
+class Switch(NamedTuple, Generic[SettingsT]):
+    """What some settings need, so that anything listens to them."""
 
-    Args:
-        asked: a command line.
-        switches: the names of settings, by what they need: the name of another as it is typed, one
-            with its values that will do, `name this|that`, or a property and what it means to those
-            who type, `name (words)`.
+    needed: str  # as one types it
+    is_on: Callable[[SettingsT], bool]
+    names: tuple[str, ...]  # of the settings that need it
+
+
+def refuse_unheard(asked: Asked[SettingsT], switches: Iterable[Switch[SettingsT]]) -> None:
+    """Refuse settings that would change nothing, as what listens to them is off.
 
     Raises:
         ValueError: naming them and what they need.
     """
     cfg = asked.settings
     changed = given(cfg).keys() & asked.names
-    for switch, names in switches.items():
-        name, _, rest = switch.partition(" ")
-        values, needed = ("", rest[1:-1]) if rest.startswith("(") else (rest, f"--{switch}")
-        found = getattr(cfg, name)
-        is_on = str(found) in values.split("|") if values else bool(found)
-        unheard = flags(cfg, changed & set(names))
-        if unheard and not is_on:
-            raise ValueError(f"{', '.join(unheard)} without {needed} would change nothing")
+    for switch in switches:
+        unheard = flags(cfg, changed & set(switch.names))
+        if unheard and not switch.is_on(cfg):
+            raise ValueError(f"{', '.join(unheard)} without {switch.needed} would change nothing")

@@ -1,8 +1,8 @@
 """Settings that would change nothing, which a new run refuses."""
 
 import math
-from collections.abc import Mapping
 
+from distill.cli import Switch
 from distill.config import DistillConfig
 
 # Settings that nothing listens to without another, or but at some of its values.
@@ -10,18 +10,26 @@ OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
 OF_CHOICE = ("n_candidates", "prefer", "importance_weights")
 OF_DIVERGENCE = ("loss", "temperature", "match_temperature", *OF_CHOICE)
 OF_PPO = ("w_policy", "w_value", "w_entropy", "gamma", "gae_lambda", "clip_range")
-SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "use_curiosity": ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
-    "curiosity aux|both": ("icm_gradient",),
-    "curiosity bonus|both": ("c_int",),
-    "curiosity_source icm": OF_ICM,
-    "curiosity_source rnd": ("w_rnd",),
-    "loss kl|reverse_kl|js": ("temperature", "match_temperature"),
-    "use_teacher (--w_distill above 0)": OF_DIVERGENCE,
-    "use_choice (--n_candidates above 1)": ("prefer", "importance_weights"),
-    "use_uncertainty": ("uncertainty_target",),
-    "use_reward (a reward (--c_ext, or a bonus of --use_curiosity))": OF_PPO,
-}
+SWITCHES: tuple[Switch[DistillConfig], ...] = (
+    Switch(
+        "--use_curiosity",
+        lambda cfg: cfg.use_curiosity,
+        ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
+    ),
+    Switch("--curiosity aux|both", lambda cfg: cfg.curiosity in ("aux", "both"), ("icm_gradient",)),
+    Switch("--curiosity bonus|both", lambda cfg: cfg.curiosity in ("bonus", "both"), ("c_int",)),
+    Switch("--curiosity_source icm", lambda cfg: cfg.curiosity_source == "icm", OF_ICM),
+    Switch("--curiosity_source rnd", lambda cfg: cfg.curiosity_source == "rnd", ("w_rnd",)),
+    Switch(
+        "--loss kl|reverse_kl|js",
+        lambda cfg: cfg.loss in ("kl", "reverse_kl", "js"),
+        ("temperature", "match_temperature"),
+    ),
+    Switch("--w_distill above 0", lambda cfg: cfg.use_teacher, OF_DIVERGENCE),
+    Switch("--n_candidates above 1", lambda cfg: cfg.use_choice, ("prefer", "importance_weights")),
+    Switch("--use_uncertainty", lambda cfg: cfg.use_uncertainty, ("uncertainty_target",)),
+    Switch("a reward (--c_ext, or a bonus of --use_curiosity)", lambda cfg: cfg.use_reward, OF_PPO),
+)
 
 JUST_BEFORE_THE_END = 1 - 1e-6  # a weight may fall to 0 over the whole run
 

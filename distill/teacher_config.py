@@ -1,9 +1,9 @@
 """Every setting of `ppo_teacher.py` and `eval_teacher.py`: default, unit, help, validation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.cli import Switch
 from distill.options import (
     DEFAULT_ENV,
     EVAL_ENVS,
@@ -31,17 +31,6 @@ from distill.parsing import (
 from distill.schedules import LinearSchedule
 from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
-
-# Settings that nothing listens to without another.
-SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "kickstart": ("w_kickstart",),
-    "init_from": ("warm_up_steps",),
-    "is_fresh (a fresh network, which there is not with --init_from,)": (
-        "data_init",
-        "repeat_probability",
-        "repeat_steps",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -109,6 +98,18 @@ class TeacherConfig:
     def is_fresh(self) -> bool:
         """Whether the network begins with random weights."""
         return self.init_from is None
+
+
+# Settings that nothing listens to without another.
+SWITCHES: tuple[Switch[TeacherConfig], ...] = (
+    Switch("--kickstart", lambda cfg: cfg.kickstart is not None, ("w_kickstart",)),
+    Switch("--init_from", lambda cfg: not cfg.is_fresh, ("warm_up_steps",)),
+    Switch(
+        "a fresh network, which there is not with --init_from,",
+        lambda cfg: cfg.is_fresh,
+        ("data_init", "repeat_probability", "repeat_steps"),
+    ),
+)
 
 
 @dataclass(frozen=True)

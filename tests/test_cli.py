@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill import cli
-from distill.cli import parse_command, parse_settings, refuse_unheard
+from distill import cli, idle, teacher_config
+from distill.cli import Switch, parse_command, parse_settings, refuse_unheard
 from distill.config import DistillConfig
 from distill.parsing import (
     flag,
@@ -23,6 +23,7 @@ from distill.parsing import (
 )
 from distill.schedules import LinearSchedule
 from distill.settings import check, from_mapping, option, read_yaml, replace, to_yaml
+from distill.teacher_config import TeacherConfig
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,7 @@ def test_yaml_that_is_nested_without_end_is_no_yaml(capsys, tmp_path):
 
 
 def test_a_setting_that_needs_another_is_refused_without_it():
-    switches = {"use_fire": ("color", "gamma")}
+    switches = [Switch[Config]("--use_fire", lambda cfg: cfg.use_fire, ("color", "gamma"))]
 
     def refuse(*argv: str) -> None:
         refuse_unheard(parse_command(Config, "What it does.", argv), switches)
@@ -335,8 +336,8 @@ def test_a_setting_that_needs_another_is_refused_without_it():
     refuse("--seed", "1")
 
 
-def test_a_setting_that_needs_a_property_is_refused_in_its_words():
-    switches = {"is_long (--total_steps above 9)": ("gamma",)}
+def test_a_setting_that_needs_more_of_another_is_refused_in_the_words_of_its_switch():
+    switches = [Switch[Config]("--total_steps above 9", lambda cfg: cfg.is_long, ("gamma",))]
 
     def refuse(*argv: str) -> None:
         refuse_unheard(parse_command(Config, "What it does.", argv), switches)
@@ -349,7 +350,9 @@ def test_a_setting_that_needs_a_property_is_refused_in_its_words():
 
 
 def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
-    switches = {"color green|blue": ("gamma",)}
+    switches = [
+        Switch[Config]("--color green|blue", lambda cfg: cfg.color in ("green", "blue"), ("gamma",))
+    ]
 
     def refuse(*argv: str) -> None:
         refuse_unheard(parse_command(Config, "What it does.", argv), switches)
@@ -359,6 +362,15 @@ def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
     ):
         refuse("--gamma", "0.5")
     refuse("--gamma", "0.5", "--color", "blue")
+
+
+@pytest.mark.parametrize(
+    ("cls", "switches"),
+    [(DistillConfig, idle.SWITCHES), (TeacherConfig, teacher_config.SWITCHES)],
+)
+def test_switches_name_settings_only(cls, switches):
+    named = {name for switch in switches for name in switch.names}
+    assert named <= cls.__dataclass_fields__.keys()
 
 
 def test_what_a_file_sets_counts_as_asked_for(tmp_path):
