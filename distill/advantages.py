@@ -73,7 +73,7 @@ class Rewarder:
         assert self._source is not None
         bonus = self._source.intrinsic_reward(steps).cpu().view(rollout.action.shape)
         bonus = bonus.masked_fill(torch.from_numpy(rollout.game_over), 0.0)
-        if "bonus" in self._cfg.doubts:
+        if "bonus" in self._cfg.uncertain_terms:
             weights = bonus_weights(torch.from_numpy(labels.uncertainty).flatten())
             bonus = bonus * weights.view(bonus.shape)
         scaled = self.scale(bonus)

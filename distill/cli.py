@@ -9,7 +9,15 @@ from typing import Any, Generic, NamedTuple, NoReturn
 from typing_extensions import override
 
 from distill.parsing import flag
-from distill.settings import Settings, SettingsT, flag_of, from_mapping, given, info_of, read_yaml
+from distill.settings import (
+    Settings,
+    SettingsT,
+    flag_of,
+    from_mapping,
+    info_of,
+    non_defaults,
+    read_yaml,
+)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -93,7 +101,7 @@ def to_argv(cfg: Settings) -> list[str]:
     """Return the command line that gives these settings; those at their defaults are left out."""
     words: list[str] = []
     known = {f.name: f for f in fields(cfg)}
-    for name, value in given(cfg).items():
+    for name, value in non_defaults(cfg).items():
         info = info_of(known[name])
         if info.parse is flag:
             words.append(_spelled(known[name], value))
@@ -128,7 +136,7 @@ def refuse_unheard(asked: Asked[SettingsT], switches: Iterable[Switch[SettingsT]
         ValueError: naming them and what they need.
     """
     cfg = asked.settings
-    changed = given(cfg).keys() & asked.names
+    changed = non_defaults(cfg).keys() & asked.names
     for switch in switches:
         unheard = flags(cfg, changed & set(switch.names))
         if unheard and not switch.is_on(cfg):

@@ -158,7 +158,7 @@ class DistillConfig:
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
-        if self.doubts == {"bonus"} and not self.use_bonus:
+        if self.uncertain_terms == {"bonus"} and not self.use_bonus:
             raise ValueError(
                 "--uncertainty_target bonus needs --use_curiosity with --curiosity bonus or both,"
                 " and --c_int (of rnd --w_rnd, too) above 0"
@@ -206,17 +206,17 @@ class DistillConfig:
         return self.use_bonus or not self.c_ext.is_zero
 
     @property
-    def doubts(self) -> frozenset[str]:
+    def uncertain_terms(self) -> frozenset[str]:
         """What the teacher's uncertainty weights: the divergence, the bonus, both or neither."""
         if not self.use_uncertainty:
             return frozenset()
         both = self.uncertainty_target == "both"
         return frozenset(("distill", "bonus") if both else (self.uncertainty_target,))
 
-    def is_doubted(self, progress: float) -> bool:
+    def needs_uncertainty(self, progress: float) -> bool:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
-        weights_divergence = "distill" in self.doubts and self.w_distill.lasts(progress)
-        return weights_divergence or ("bonus" in self.doubts and self.c_int(progress) > 0)
+        of_divergence = "distill" in self.uncertain_terms and self.w_distill.lasts(progress)
+        return of_divergence or ("bonus" in self.uncertain_terms and self.c_int(progress) > 0)
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""

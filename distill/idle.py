@@ -58,7 +58,7 @@ def refuse_idle(cfg: DistillConfig) -> None:
             f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
             " above 0"
         )
-    if cfg.doubts == {"distill"} and not cfg.use_teacher:
+    if cfg.uncertain_terms == {"distill"} and not cfg.use_teacher:
         raise ValueError(
             "--use_uncertainty changes nothing with --uncertainty_target distill and --w_distill 0"
         )

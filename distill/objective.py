@@ -118,7 +118,7 @@ def _divergence(cfg: DistillConfig, batch: Batch, logits: Tensor) -> Tensor:
 
 
 def _sample_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
-    weights = distill_weights(batch.uncertainty) if "distill" in cfg.doubts else 1.0
+    weights = distill_weights(batch.uncertainty) if "distill" in cfg.uncertain_terms else 1.0
     if cfg.importance_weights:
         rarity = 1 / batch.inclusion
         weights = weights * (rarity / rarity.mean())

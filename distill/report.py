@@ -11,7 +11,7 @@ from distill.floors import NO_SHARE, Floors
 from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
-from distill.settings import to_yaml
+from distill.settings import to_mapping
 from distill.teacher import FrozenPolicy
 
 N_STATES = 2_048  # of a student's training, on which it is measured
@@ -85,7 +85,7 @@ def report(
         **understanding_in_training(run),
         "steps": run.n_steps_done,
         "updates": run.n_updates,
-        "settings": to_yaml(run.cfg),
+        "settings": to_mapping(run.cfg),
     }
 
 

@@ -52,15 +52,15 @@ class Ring:
         self._teacher_logits = np.zeros((n_places, n_actions), np.float32)
         self._uncertainty = np.zeros(n_places, np.float32)
         self.divergence = np.zeros(n_places, np.float32)  # student from teacher, when last measured
-        self._candidates = np.zeros(0, np.int64)
+        self._drawable = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return min(self.n_added_rows, self.n_rows) * self.n_envs
 
     @property
-    def n_candidates(self) -> int:
+    def n_drawable(self) -> int:
         """States that can be drawn: those with a whole stack and a successor in the same game."""
-        return len(self._candidates)
+        return len(self._drawable)
 
     @property
     def majority_share(self) -> float:
@@ -87,10 +87,10 @@ class Ring:
         self._uncertainty[places] = uncertainty.ravel()
         self.divergence[places] = divergence.ravel()
         self.n_added_rows += n_steps
-        self._candidates = self._find_candidates()
+        self._drawable = self._find_drawable()
         return places
 
-    def _find_candidates(self) -> IntArray:
+    def _find_drawable(self) -> IntArray:
         """List the places whose stack is whole and whose successor is of the same game."""
         n_filled = min(self.n_added_rows, self.n_rows)
         # The newest row has no successor yet. Once old rows are overwritten, the first S - 1 of
@@ -120,8 +120,8 @@ class Ring:
                 replacement, by the odds of `prefer`.
             prefer: `kl`, the divergence when last measured, or `gap`, the teacher's action gap.
         """
-        drawn = rng.integers(len(self._candidates), size=batch_size * n_candidates)
-        places, inclusion = self._candidates[drawn], np.ones(batch_size, np.float32)
+        drawn = rng.integers(len(self._drawable), size=batch_size * n_candidates)
+        places, inclusion = self._drawable[drawn], np.ones(batch_size, np.float32)
         if n_candidates > 1:
             kept, inclusion = keep(rng, self._odds(places, prefer), batch_size)
             places = places[kept]
@@ -142,9 +142,9 @@ class Ring:
 
     def spread(self, n_states: int) -> Tensor:
         """Return up to `n_states` observations, evenly spread over those that can be drawn."""
-        n_states = min(n_states, self.n_candidates)
-        picked = np.linspace(0, self.n_candidates - 1, n_states).astype(np.int64)
-        return self.stacks(self._candidates[picked])
+        n_states = min(n_states, self.n_drawable)
+        picked = np.linspace(0, self.n_drawable - 1, n_states).astype(np.int64)
+        return self.stacks(self._drawable[picked])
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -186,7 +186,7 @@ class Ring:
             self._frames[:filled] = torch.frombuffer(frames, dtype=torch.uint8).view(filled, -1)
         for name, array in self._arrays().items():
             array[:filled] = state[name].numpy()
-        self._candidates = self._find_candidates()
+        self._drawable = self._find_drawable()
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {

@@ -10,7 +10,7 @@ import yaml
 
 from distill.files import read_json, write_text
 from distill.provenance import provenance
-from distill.settings import Settings, read_yaml, to_yaml
+from distill.settings import Settings, read_yaml, to_mapping
 
 
 def time_stamp() -> str:
@@ -48,7 +48,7 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
             f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
         )
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"settings": to_yaml(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
+    record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
     write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
     return record
 

@@ -87,7 +87,7 @@ def _parse_text(f: "Field[Any]", text: str) -> Any:
         raise ValueError(f"{flag_of(f)} must be {error}, got {text!r}") from None
 
 
-def to_yaml(cfg: Settings) -> dict[str, Any]:
+def to_mapping(cfg: Settings) -> dict[str, Any]:
     """Return the settings as plain values that `yaml.safe_dump` writes and `from_mapping` reads."""
     plain = (bool, int, float, str, type(None))
     found = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
@@ -135,7 +135,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def given(cfg: Settings) -> dict[str, Any]:
+def non_defaults(cfg: Settings) -> dict[str, Any]:
     """Return the settings that are not at their defaults."""
     default = type(cfg)()
     values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}

@@ -50,7 +50,7 @@ def train_student(
             epsilon=cfg.epsilon(progress),
             teacher_mix=cfg.teacher_mix(progress),
         )
-        uncertainty = run.uncertainty if cfg.is_doubted(progress) else None
+        uncertainty = run.uncertainty if cfg.needs_uncertainty(progress) else None
         labels = label(rollout, teacher, uncertainty, run.device)
         places = run.ring.add(rollout, *labels)
         run.coverage.add(rollout.obs, run.n_steps_done)
@@ -78,7 +78,7 @@ def fit_to_first_states(run: Distillation) -> None:
     log-probabilities, to which PPO's ratio is taken, are theirs for this one round of updates; the
     KLs in the ring, by which samples are preferred, until a place is drawn or overwritten.
     """
-    if run.updates_due() and run.ring.n_candidates and not run.is_fitted:
+    if run.updates_due() and run.ring.n_drawable and not run.is_fitted:
         standardize(run.student.encoder, run.ring.spread(N_STATES))
         run.is_fitted = True
 
@@ -148,7 +148,7 @@ def draw(
     Layers that wait for their first states learn from nothing, not from the newest rollout either.
     """
     cfg, batch = run.cfg, None
-    if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_candidates:
+    if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_drawable:
         batch = run.ring.sample(
             run.ring_rng,
             cfg.batch_size,
@@ -171,7 +171,7 @@ def check_saveable(run: Distillation) -> None:
     Raises:
         DivergedError: if a term is not finite.
     """
-    if not run.ring.n_candidates:
+    if not run.ring.n_drawable:
         return
     rng = copy.deepcopy(run.ring_rng)
     batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)

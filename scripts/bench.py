@@ -33,7 +33,7 @@ from distill.errors import run_command
 from distill.measuring import describe_part, measure_in_turn, ratios_of, summarize, table
 from distill.progress import Progress
 from distill.provenance import provenance
-from distill.settings import to_yaml
+from distill.settings import to_mapping
 from distill.tool_config import BenchConfig
 
 RATIOS = (
@@ -49,7 +49,7 @@ RATIOS = (
 def describe(cfg: BenchConfig, setting: Setting) -> dict[str, Any]:
     """Return what was measured, and on what, as plain values."""
     return {
-        "settings": to_yaml(cfg),
+        "settings": to_mapping(cfg),
         "device": str(setting.device),
         "precision": str(setting.dtype).removeprefix("torch."),
         "n_threads": torch.get_num_threads(),

@@ -22,7 +22,7 @@ from distill.parsing import (
     steps,
 )
 from distill.schedules import LinearSchedule
-from distill.settings import check, from_mapping, option, read_yaml, replace, to_yaml
+from distill.settings import check, from_mapping, option, read_yaml, replace, to_mapping
 from distill.teacher_config import TeacherConfig
 
 
@@ -234,7 +234,7 @@ def test_each_of_many_values_is_checked(capsys):
 
 
 def test_many_values_read_back_from_a_file_and_give_way_to_the_command_line(tmp_path):
-    file = write(tmp_path / "a.yaml", yaml.safe_dump(to_yaml(Many((3, 4)))))
+    file = write(tmp_path / "a.yaml", yaml.safe_dump(to_mapping(Many((3, 4)))))
     assert parse_settings(Many, "", ["--config", file]) == Many((3, 4))
     assert parse_settings(Many, "", ["5", "--config", file]) == Many((5,))
 
@@ -263,14 +263,14 @@ def test_a_value_means_the_same_in_a_file_as_in_a_flag(tmp_path, text):
 
 def test_what_was_written_reads_back(tmp_path):
     cfg = parse("2e5", "--epsilon", "0.12345678:1e-7:0.3", "--run_dir", "runs/x", "--name", "1e3")
-    text = yaml.safe_dump(to_yaml(cfg))
+    text = yaml.safe_dump(to_mapping(cfg))
     values = read_yaml(Path(write(tmp_path / "a.yaml", text)))
     assert from_mapping(Config, values, origin="a.yaml") == cfg
 
 
 def test_a_runs_own_record_gives_its_settings_but_not_its_folder(tmp_path):
     old = Config(1000, seed=3, run_dir=Path("runs/old"), resume=Path("runs/older"))
-    record = {"settings": to_yaml(old), "started": "2026-01-01", "argv": ["1000"], "dirty": True}
+    record = {"settings": to_mapping(old), "started": "2026-01-01", "argv": ["1000"], "dirty": True}
     file = write(tmp_path / "config.yaml", yaml.safe_dump(record))
     assert parse("--config", file) == Config(1000, seed=3)
     assert parse("--config", file, "--run_dir", "runs/new").run_dir == Path("runs/new")

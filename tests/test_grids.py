@@ -103,7 +103,7 @@ def test_an_arm_meets_plain_students_of_its_own_seeds_that_trained_as_long(teach
 
 def test_uncertainty_weights_either_term_and_both_whatever_the_teacher():
     runs = [run for run in plan("curiosity", ALL_TEACHERS) if run.cfg.use_uncertainty]
-    found = {(run.labels["teacher"], run.cfg.doubts) for run in runs}
+    found = {(run.labels["teacher"], run.cfg.uncertain_terms) for run in runs}
     terms = [frozenset(x) for x in (("distill",), ("bonus",), ("distill", "bonus"))]
     assert found == {(grade, which) for grade in GRADES for which in terms}
 

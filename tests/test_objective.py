@@ -14,7 +14,7 @@ from distill.networks import ActorCritic, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
-from distill.settings import from_mapping, read_yaml, replace, to_yaml
+from distill.settings import from_mapping, read_yaml, replace, to_mapping
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.types import WIDTHS, Batch, PolicyBatch
 
@@ -530,8 +530,8 @@ def test_an_icm_that_was_there_for_the_bonus_alone_stops_with_it():
 def test_a_teacher_is_doubted_for_as_long_as_that_weights_something():
     for target, doubted in (("bonus", (True, False)), ("both", (True, True))):
         cfg = DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target=target)
-        assert (cfg.is_doubted(0.79), cfg.is_doubted(0.8)) == doubted
-    assert not DistillConfig(use_curiosity=True).is_doubted(0.0)
+        assert (cfg.needs_uncertainty(0.79), cfg.needs_uncertainty(0.8)) == doubted
+    assert not DistillConfig(use_curiosity=True).needs_uncertainty(0.0)
 
 
 @pytest.mark.parametrize("curiosity", ["bonus", "both"])
@@ -572,12 +572,14 @@ def test_curiosity_that_would_change_nothing_is_refused(settings, named):
 
 def test_uncertainty_weights_no_divergence_that_never_counts():
     cfg = DistillConfig(w_distill=OFF, c_ext=ON, use_uncertainty=True)
-    assert not cfg.is_doubted(0.5)
+    assert not cfg.needs_uncertainty(0.5)
     with pytest.raises(ValueError, match="--use_uncertainty changes nothing with"):
         refuse_idle(cfg)
     faded = replace(cfg, w_distill=LinearSchedule(1.0, 0.0, 0.5))
-    assert [faded.is_doubted(progress) for progress in (0.4, 0.6)] == [True, False]
-    assert replace(cfg, w_distill=LinearSchedule(0.0, 1.0)).is_doubted(0.0)  # labels are kept
+    assert [faded.needs_uncertainty(progress) for progress in (0.4, 0.6)] == [True, False]
+    assert replace(cfg, w_distill=LinearSchedule(0.0, 1.0)).needs_uncertainty(
+        0.0
+    )  # labels are kept
     refuse_idle(faded)
 
 
@@ -692,8 +694,8 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(settings):
 @pytest.mark.parametrize("cls", [DistillConfig, TeacherConfig, EvalConfig])
 def test_every_default_reads_back_from_a_file_as_it_was(cls, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("".join(f"{k}: {v}\n" for k, v in to_yaml(cls()).items() if v is not None))
-    assert from_mapping(cls, to_yaml(cls()), origin="memory") == cls()
+    path.write_text("".join(f"{k}: {v}\n" for k, v in to_mapping(cls()).items() if v is not None))
+    assert from_mapping(cls, to_mapping(cls()), origin="memory") == cls()
     assert from_mapping(cls, read_yaml(path), origin="a file") == cls()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from distill import origins
 from distill.config import DistillConfig
-from distill.settings import to_yaml
+from distill.settings import to_mapping
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, Widths
 
@@ -32,7 +32,7 @@ from distill.types import WIDTHS, Widths
     ids=str,
 )
 def test_runs_are_told_apart_by_what_they_train(settings, kind, network):
-    assert origins.kind_of(to_yaml(settings)) == kind
+    assert origins.kind_of(to_mapping(settings)) == kind
     assert origins.small_network_of(kind) == network
 
 

@@ -53,7 +53,7 @@ class Play:
         )
 
     def candidates(self):
-        return self.ring._candidates
+        return self.ring._drawable
 
     def assert_true_to_the_games(self):
         """Hold every state that can be drawn, and its successor, against what was played."""
@@ -178,7 +178,7 @@ def test_a_divergence_that_rounding_made_negative_counts_as_none():
     assert play.candidates()[7] in batch.place
 
 
-def test_sampling_is_uniform_over_all_candidates():
+def test_sampling_is_uniform_over_all_that_can_be_drawn():
     play, rng = fake_play().go_on(9), np.random.default_rng(0)
     drawn = [play.ring.sample(rng, 64, pairs=False).place for _ in range(100)]
     n = len(play.candidates()) - 1

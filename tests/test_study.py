@@ -13,7 +13,7 @@ from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
 from distill.run_folder import create_run
-from distill.settings import replace, to_yaml
+from distill.settings import replace, to_mapping
 from distill.study.jobs import Job, is_finished, make_jobs, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log
@@ -162,7 +162,7 @@ def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
     waiting = jobs[0].folder / "waiting"
     study(jobs, out, program).run(waiting.exists)
     assert [job.status for job in jobs] == ["stopped", "planned"]
-    create = {"settings": to_yaml(jobs[0].run.cfg)}
+    create = {"settings": to_mapping(jobs[0].run.cfg)}
     (jobs[0].folder / "config.yaml").write_text(json.dumps(create))  # as the command writes it
     again = run_all([4, 0], out, program)
     assert [job.status for job in again] == ["done", "done"]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from distill.config import DistillConfig, decisive
-from distill.settings import replace, to_yaml
+from distill.settings import replace, to_mapping
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
 from distill.study.cell_figures import draw_shares
@@ -28,7 +28,7 @@ def outcome(run: Run, share: float | None = 0.5, **more: object) -> Outcome:
         seed=cfg.seed, parameters=1000, floor=0.0, teacher_mean=2.0, student_mean=1.0,
         student_low=0.5, student_high=1.5, games=100, greedy_mean=None, score_share=share, kl=0.01,
         agreement=0.9, steps=10, updates=5, train_seconds=60.0, commit="c", machine="m", command="",
-        settings=json.dumps(decisive(to_yaml(cfg))),
+        settings=json.dumps(decisive(to_mapping(cfg))),
     )  # fmt: skip
     return found._replace(**more)
 
@@ -192,6 +192,6 @@ def test_what_is_shown_reaches_as_far_as_the_students_not_as_their_interval():
 
 def test_settings_that_decide_a_result_name_no_place():
     cfg = DistillConfig(teacher_chkpt=Path("/somewhere/t.zip"), run_dir=Path("/x"), n_threads=3)
-    kept = decisive(to_yaml(cfg))
+    kept = decisive(to_mapping(cfg))
     assert kept["teacher_chkpt"] == "t.zip"
     assert "/" not in json.dumps({k: v for k, v in kept.items() if k != "env"})

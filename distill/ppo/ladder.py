@@ -14,7 +14,7 @@ from distill.files import write_atomically, write_json
 from distill.origins import name_alone
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.sb3 import export_zip
-from distill.settings import to_yaml
+from distill.settings import to_mapping
 from distill.teacher import read_record
 from distill.teacher_config import TeacherConfig
 
@@ -57,7 +57,7 @@ def keep_teacher(
     """
     path = teacher_path(cfg, started, origin["run"], mark)
     games = [game["r"] for game in model.ep_info_buffer or ()]
-    settings = {k: v for k, v in to_yaml(cfg).items() if k not in FOLDERS}
+    settings = {k: v for k, v in to_mapping(cfg).items() if k not in FOLDERS}
     record = {
         "env_id": cfg.env,
         "steps": model.num_timesteps,

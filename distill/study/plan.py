@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.config import DistillConfig, decisive
-from distill.settings import from_mapping, to_yaml
+from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
 from distill.study.rungs import teacher_records
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 def identity(cfg: DistillConfig) -> str:
     """Hash what decides a run's result: its settings, the teacher by name."""
-    text = json.dumps(decisive(to_yaml(cfg)), sort_keys=True)
+    text = json.dumps(decisive(to_mapping(cfg)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
