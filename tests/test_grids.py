@@ -108,12 +108,15 @@ def test_uncertainty_weights_either_term_and_both_whatever_the_teacher():
     assert found == {(grade, which) for grade in GRADES for which in terms}
 
 
-def test_a_bonus_alone_learns_from_nothing_else_to_the_end():
-    run = chosen(plan("curiosity", GOOD), arm="bonus alone")[0]
+@pytest.mark.parametrize(
+    ("arm", "encoder_gradient"), [("bonus alone", "none"), ("both alone", "inverse")]
+)
+def test_curiosity_alone_learns_from_nothing_else_to_the_end(arm, encoder_gradient):
+    run = chosen(plan("curiosity", GOOD), arm=arm)[0]
     for progress in (0.0, 0.99):
         weights = run.cfg.weights(progress)
         assert weights.keys() == {"icm", "policy", "value", "entropy"}
-        assert run.cfg.encoder_gradient(progress) == "none"
+        assert run.cfg.encoder_gradient(progress) == encoder_gradient
     assert run.cfg.c_ext.is_zero
 
 

@@ -189,6 +189,21 @@ def test_figures_show_what_was_run_and_its_intervals():
     }
 
 
+def test_arms_without_a_teacher_are_in_the_table_but_in_no_figure_of_shares():
+    level = {"plain": 0.99, "aux": 0.98, "both alone": -1.0}
+    runs = [
+        run
+        for run in plan("curiosity", TEACHERS)
+        if run.labels["arm"] in level and run.labels["budget"] == "whole"
+    ]
+    scores = [level[run.labels["arm"]] + run.cfg.seed / 1000 for run in runs]
+    cells = cells_of("curiosity", list(map(outcome, runs, scores)))
+    assert "| good | whole | both alone |" in verdicts.verdict_table(cells)
+    title = "good teacher, whole budget"
+    assert list(verdicts.shares_by_arm(cells)[title]) == ["plain", "aux"]
+    assert list(verdicts.differences_by_arm(cells)[title]) == ["aux, equal steps"]
+
+
 def test_differences_are_shown_at_equal_steps_and_time_once_seeds_say_how_sure_they_are():
     def score(run):
         level = {"plain": 0.5, "aux": 0.6, "bonus": 0.7}[run.labels["arm"]]

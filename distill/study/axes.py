@@ -21,6 +21,7 @@ GAMES = {
 }
 # Of every axis that a block says nothing of.
 DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
+ALONE = {"w_distill": "0", "c_int": "0.3", "w_entropy": "0.01"}
 
 
 def _curious(curiosity: str, **more: Any) -> dict[str, Any]:
@@ -50,8 +51,10 @@ AXES: Mapping[str, Values] = {
         "both + uncertainty": _curious("both", use_uncertainty=True, uncertainty_target="both"),
         "bonus + uncertainty": _curious("bonus", use_uncertainty=True, uncertainty_target="bonus"),
         "uncertainty": {"use_uncertainty": True},
-        # No teacher, no reward of the game's: what the bonus itself wants.
-        "bonus alone": _curious("bonus", w_distill="0", c_int="0.3", w_entropy="0.01"),
+        # No teacher, no reward of the game's: what the bonus itself wants, by features that nothing
+        # but its policy shapes, and by those of ICM's inverse model.
+        "bonus alone": _curious("bonus", **ALONE),
+        "both alone": _curious("both", **ALONE),
     },
     "loss": {
         "kl": {},

@@ -23,6 +23,7 @@ ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
 FIRST_ARMS = ("plain", "aux", "bonus", "both")
+WITHOUT_TEACHER = ("bonus alone", "both alone")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
 ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
@@ -145,7 +146,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "seed": FIVE,
             "budget": ("quarter",),
         },
-        {"arm": ("bonus alone",), "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
+        {"arm": WITHOUT_TEACHER, "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
         {
             "arm": (*FIRST_ARMS, *UNCERTAIN_ARMS),
             "game": BOTH_GAMES,

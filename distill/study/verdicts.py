@@ -11,7 +11,7 @@ from distill.statistics import Interval
 from distill.study import comparison
 from distill.study.cells import Cell, cells_with, rows_of
 from distill.study.comparison import Comparison, Verdict
-from distill.study.grids import AS_LONG
+from distill.study.grids import AS_LONG, WITHOUT_TEACHER
 from distill.study.markdown import as_table
 from distill.study.tables import seconds_text
 
@@ -76,11 +76,16 @@ def answer(cells: Sequence[Cell]) -> str:
 def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's interquartile mean of the share, for each teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
-    for teacher, budget, arm in rows_of(cells, AXES, run=True):
+    for teacher, budget, arm in _taught_rows(cells):
         mean = _mean_share(cells, teacher, budget, arm)
         if mean is not None:
             found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = mean
     return found
+
+
+def _taught_rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
+    """List the rows that have a teacher; beside one without, all others would look alike."""
+    return [row for row in rows_of(cells, AXES, run=True) if row[-1] not in WITHOUT_TEACHER]
 
 
 def _mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Interval | None:
@@ -103,7 +108,7 @@ def differences_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     Where a game has a single pair, nothing says how far off the difference is: it is left out.
     """
     found: dict[str, dict[str, Interval]] = {}
-    for teacher, budget, arm in rows_of(cells, AXES, run=True):
+    for teacher, budget, arm in _taught_rows(cells):
         for what, difference in _differences(cells, teacher, budget, arm).items():
             if arm != BASELINE and difference is not None and np.isfinite(difference.low):
                 mine = found.setdefault(f"{teacher} teacher, {budget} budget", {})
