@@ -129,6 +129,14 @@ def test_a_policy_begins_with_the_students_answers_at_its_size(student_path):
 
 
 @pytest.mark.atari
+def test_a_policy_that_begins_as_a_student_values_every_state_at_zero(student_path):
+    """Random weights on a student's large features would be advantages before any reward."""
+    _, policy = built(config(init_from=student_path))
+    with torch.no_grad():
+        assert policy.predict_values(random_obs()).abs().max() == 0
+
+
+@pytest.mark.atari
 def test_a_policy_begins_with_a_teachers_answers_and_values(teacher_path):
     teacher = a_policy(WIDTHS["0.1pct"])
     _, policy = built(config(init_from=teacher_path))

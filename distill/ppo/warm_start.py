@@ -103,8 +103,8 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
 def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
     """Give a model weights to begin with, and the teacher to stay near, if any.
 
-    A fresh one has a student's or a teacher's weights, or layers standardized on the games' first
-    states.
+    A fresh one has a student's weights, a teacher's with its critic, or layers standardized on the
+    games' first states.
 
     Args:
         model: as `build` returns it.
@@ -120,18 +120,28 @@ def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
         first = load_first(cfg.init_from)
         policy.features_extractor.load_state_dict(first.encoder.state_dict())
         policy.action_net.load_state_dict(first.action_net.state_dict())
-        if first.value_net is not None:
+        if first.value_net is None:
+            start_values_at_zero(policy)
+        else:
             policy.value_net.load_state_dict(first.value_net.state_dict())
     elif cfg.data_init and fresh:
         encoder = policy.features_extractor
         assert isinstance(model.env, AtariVecEnv)
         assert isinstance(encoder, Encoder)
         standardize(encoder, first_states(model.env, cfg.seed).to(model.device))
-        # Random values of such features differ from state to state: advantages before any reward.
-        torch.nn.init.zeros_(policy.value_net.weight)
+        start_values_at_zero(policy)
     if cfg.kickstart is not None:
         dtype = resolve_precision(cfg.precision, model.device)
         policy.kickstart = Kickstart(load_teacher(cfg.kickstart, device=model.device, dtype=dtype))
+
+
+def start_values_at_zero(policy: FastCnnPolicy) -> None:
+    """Give a critic that has learned nothing no opinion.
+
+    Random values of standardized features, a student's too, differ from state to state: advantages
+    before any reward.
+    """
+    torch.nn.init.zeros_(policy.value_net.weight)
 
 
 def first_states(games: AtariVecEnv, seed: int) -> Tensor:
