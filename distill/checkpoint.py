@@ -121,7 +121,8 @@ def reopen(
         flags = ", ".join(cli.flags(cfg, others))
         raise ValueError(f"--resume {run_dir} brings its own settings, got {flags} too")
     record = read_run(run_dir)
-    saved = from_mapping(type(cfg), record["settings"], origin=str(run_dir / "config.yaml"))
+    origin = f"{run_dir / 'config.yaml'}, which may be another command's,"
+    saved = from_mapping(type(cfg), record["settings"], origin=origin)
     state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     return replace(saved, **here), record, state

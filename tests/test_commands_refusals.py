@@ -122,7 +122,10 @@ def run(folder: Path, *argv: object) -> Done:
         (["--resume", "none"], ["--resume none", "not a run"]),
         (["--resume", "empty"], ["--resume empty", "not a run"]),
         (["--resume", "a_file"], ["--resume a_file", "not a run"]),
-        (["--resume", "anothers"], ["anothers/config.yaml", "do not exist: ", "network"]),
+        (
+            ["--resume", "anothers"],
+            ["anothers/config.yaml", "may be another command's", "do not exist: ", "network"],
+        ),
         (["--resume", "a_run"], ["--resume a_run", "no whole checkpoint"]),
         (["--resume", "a_run", "--seed", "3"], ["--resume a_run", "--seed"]),
     ],
