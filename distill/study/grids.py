@@ -66,6 +66,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     ),
     "teachers": (  # those that no default was chosen on
         {"teacher": (BEST,), "seed": FIVE},
+        {"teacher": (BEST,), "game": ("Pong",), "seed": THREE},
         {"game": ("Breakout",), "seed": THREE},
         {"teacher": GRADES, "game": BOTH_GAMES, "seed": THREE},
     ),
