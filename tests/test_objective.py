@@ -577,9 +577,8 @@ def test_uncertainty_weights_no_divergence_that_never_counts():
         refuse_idle(cfg)
     faded = replace(cfg, w_distill=LinearSchedule(1.0, 0.0, 0.5))
     assert [faded.needs_uncertainty(progress) for progress in (0.4, 0.6)] == [True, False]
-    assert replace(cfg, w_distill=LinearSchedule(0.0, 1.0)).needs_uncertainty(
-        0.0
-    )  # labels are kept
+    rising = replace(cfg, w_distill=LinearSchedule(0.0, 1.0))
+    assert rising.needs_uncertainty(0.0)  # labels are kept
     refuse_idle(faded)
 
 
