@@ -45,7 +45,11 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def prepare_process(n_threads: int | None) -> None:
-    """Set the number of torch threads and keep large blocks of memory in the process.
+    """Set the number of torch threads, flush denormal numbers, and keep large blocks of memory.
+
+    Where a student is near its teacher, gradients fall below the least normal number, and some
+    processors take a hundred cycles and more for an operation on such: they count as 0. OpenMP's
+    threads inherit that from the one that starts them, so that this comes before any work.
 
     glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again
     when the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3)
@@ -53,6 +57,7 @@ def prepare_process(n_threads: int | None) -> None:
     """
     if n_threads is not None:
         torch.set_num_threads(n_threads)
+    torch.set_flush_denormal(True)
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-1, 1 << 30)

@@ -1,5 +1,9 @@
 """The machine under the program."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +17,7 @@ from distill.device import (
     was_float32,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 
 
@@ -67,6 +72,21 @@ def test_the_number_of_threads_is_set_where_it_is_given():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(n_before)
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_numbers_too_small_to_be_normal_become_zero_on_every_thread(n_threads):
+    code = f"""
+import torch
+from distill.device import prepare_process
+prepare_process({n_threads})
+least = torch.finfo(torch.float32).tiny
+halves = torch.full((1 << 20,), least) * 0.5
+assert halves.count_nonzero() == 0
+assert torch.full((1 << 20,), least).mul(1.0).count_nonzero() == 1 << 20
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_machine_is_described_in_one_line():
