@@ -114,11 +114,19 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
     ]
     lines = tables.grid_table(cells_of("sampling", found))
     head, _, uniform = lines.splitlines()  # and none of which nothing was run
-    columns = "share of the teacher's | KL, nats | training, s |"
+    columns = "share of the teacher's | KL, nats: training / new states | training, s |"
     assert head == f"| sampling | Freeway: {columns} Pong: {columns}"
     assert uniform == (
         "| uniform | not run |  |  | 95.0 % (82.6 % to 107.4 %), n = 3 | 0.0100 | 60 |"
     )
+
+
+def test_divergences_are_medians_and_those_on_new_states_of_the_runs_that_measured_them():
+    kls, fresh = {0: 0.03, 1: 0.01, 2: 0.02}, {0: 0.07, 1: None, 2: 0.04}
+    runs = runs_of("sampling", sampling="uniform", game="Pong")
+    found = [outcome(run, kl=kls[run.cfg.seed], fresh_kl=fresh[run.cfg.seed]) for run in runs]
+    assert tables.kl_text(Cell({}, 3, found)) == "0.0200 / 0.0550"
+    assert tables.kl_text(Cell({}, 3, found[1:2])) == "0.0100"
 
 
 def test_students_are_told_with_their_size():

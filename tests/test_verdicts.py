@@ -84,15 +84,17 @@ def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
         if run.labels["teacher"] == "good" and run.labels["seed"] in ("0", "1")
         if (key := (run.labels["budget"], run.labels["arm"])) in share
     ]
-    sentence, table = verdicts.curiosity_section(cells_of("curiosity", outcomes)).split("\n\n")
-    assert sentence == (
-        "Running policy distillation using curiosity to guide the student results in"
-        " **a better student** (good teacher, quarter budget, equal steps, 4 pairs: 10.0 % (10.0 to"
-        " 10.0)); **an equal student, within 2 % of the teacher's range** (good teacher, quarter"
-        " budget, equal time, 4 pairs: -1.0 % (-1.0 to -1.0));"
-        " **a worse student** (good teacher, whole budget, equal steps, 4 pairs: -10.0 % (-10.0 to"
-        " -10.0))."
-    )
+    section = verdicts.curiosity_section(cells_of("curiosity", outcomes))
+    sentence, endings, table = section.split("\n\n")
+    assert sentence == "Running policy distillation using curiosity to guide the student results in"
+    assert endings.splitlines() == [
+        "- **a better student** (good teacher, quarter budget, equal steps, 4 pairs: 10.0 %"
+        " (10.0 to 10.0))",
+        "- **an equal student, within 2 % of the teacher's range** (good teacher, quarter budget,"
+        " equal time, 4 pairs: -1.0 % (-1.0 to -1.0))",
+        "- **a worse student** (good teacher, whole budget, equal steps, 4 pairs: -10.0 % (-10.0 to"
+        " -10.0))",
+    ]
     assert table.startswith("| teacher | budget | arm |")
 
 

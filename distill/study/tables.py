@@ -21,6 +21,7 @@ from distill.study.rungs import scored_teachers
 from distill.types import WIDTHS
 
 Labels = Mapping[str, str]
+KL = "KL, nats: training / new states"
 N_ACTIONS = 3  # Freeway's, for which the sizes of networks are told
 
 
@@ -41,6 +42,13 @@ def seconds_text(cell: Cell) -> str:
     return f"{np.median(cell.seconds):,.0f}{mark}"
 
 
+def kl_text(cell: Cell) -> str:
+    """Write a cell's median KLs, on states of training and, where measured, of the final games."""
+    fresh = [o.fresh_kl for o in cell.outcomes if o.fresh_kl is not None]
+    medians = [np.median([o.kl for o in cell.outcomes])] + [np.median(fresh)] * bool(fresh)
+    return " / ".join(f"{median:.4f}" for median in medians)
+
+
 def grid_table(cells: Sequence[Cell]) -> str:
     """Lay cells out, a row for each combination of what differs among them, columns for each game.
 
@@ -55,7 +63,7 @@ def grid_table(cells: Sequence[Cell]) -> str:
             columns[f"parameters ({N_ACTIONS} actions)"] = parameters_text
     lines = [[*columns]]
     for game in games:
-        lines[0] += [f"{game}: share of the teacher's", "KL, nats", "training, s"]
+        lines[0] += [f"{game}: share of the teacher's", KL, "training, s"]
     for row in rows_of(cells, axes, run=True):
         labels = dict(zip(axes, row, strict=True))
         lines.append([text_of(labels) for text_of in columns.values()])
@@ -76,7 +84,7 @@ def _game_columns(cells: Sequence[Cell], labels: Labels) -> list[str]:
     (cell,) = found
     if not cell.outcomes:
         return [share_text(cell), "", ""]
-    return [share_text(cell), f"{np.median([o.kl for o in cell.outcomes]):.4f}", seconds_text(cell)]
+    return [share_text(cell), kl_text(cell), seconds_text(cell)]
 
 
 def grid_section(grid: str, cells: Sequence[Cell], lay_out: Callable[[Sequence[Cell]], str]) -> str:

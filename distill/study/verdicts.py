@@ -61,16 +61,19 @@ def curiosity_section(cells: Sequence[Cell]) -> str:
 
 
 def answer(cells: Sequence[Cell]) -> str:
-    """Complete the sentence on curiosity, by the default arm; empty before any pair was run."""
+    """Complete the sentence on curiosity, by the default arm; empty before any pair was run.
+
+    It ends once for each teacher and budget, at equal steps and at equal time: a list.
+    """
     found = [
-        f"**{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what},"
+        f"- **{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what},"
         f" {difference.n_pairs} pairs: {percent(interval_of(difference))})"
         for teacher, budget, arm in rows_of(cells, AXES, run=True)
         if arm == DEFAULT_ARM
         for what, difference in _differences(cells, teacher, budget, arm).items()
         if difference is not None
     ]
-    return f"{QUESTION} {'; '.join(found)}." if found else ""
+    return "\n".join([QUESTION, "", *found]) if found else ""
 
 
 def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
