@@ -112,7 +112,9 @@ def lengthen(saved: TeacherConfig, total_steps: int, *, done: int, run_dir: Path
 
 def main() -> None:
     """Train, from the start or from a checkpoint, to the total that was asked for."""
-    cfg, run_dir, started, state = start(cli.parse_command(TeacherConfig, __doc__ or ""))
+    asked = cli.parse_command(TeacherConfig, __doc__ or "")
+    prepare_process()
+    cfg, run_dir, started, state = start(asked)
     assert cfg.total_steps is not None
     done = first_step(cfg) if state is None else state["steps"]
     prepare_process(cfg.n_threads)

@@ -44,12 +44,14 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def prepare_process(n_threads: int | None) -> None:
+def prepare_process(n_threads: int | None = None) -> None:
     """Set the number of torch threads, flush denormal numbers, and keep large blocks of memory.
+
+    Once more does no harm: the number of threads may be known later than the rest is needed.
 
     Where a student is near its teacher, gradients fall below the least normal number, and some
     processors take a hundred cycles and more for an operation on such: they count as 0. OpenMP's
-    threads inherit that from the one that starts them, so that this comes before any work.
+    threads inherit that from the one that starts them, so that this comes before a network is read.
 
     glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again
     when the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3)

@@ -161,7 +161,9 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
 
 def main() -> None:
     """Distill, unless it is done already; score; print."""
-    task, run_dir, state = start(cli.parse_command(DistillConfig, __doc__ or ""))
+    asked = cli.parse_command(DistillConfig, __doc__ or "")
+    prepare_process()
+    task, run_dir, state = start(asked)
     prepare_process(task.cfg.n_threads)
     record = read_result(run_dir)
     if record is None:

@@ -1,5 +1,6 @@
 """The machine under the program."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,35 @@ assert halves.count_nonzero() == 0
 assert torch.full((1 << 20,), least).mul(1.0).count_nonzero() == 1 << 20
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "then", "argv"),
+    [
+        ("run_distillation", "distill", ["--teacher_chkpt"]),
+        ("ppo_teacher", "build", ["1e4", "--env", "PongNoFrameskip-v4", "--kickstart"]),
+    ],
+)
+def test_training_begins_with_such_threads_although_a_teacher_was_read_before(
+    tmp_path, program, then, argv
+):
+    """Reading weights starts OpenMP's threads."""
+    (teacher,) = (ROOT / "teachers").glob("envPong*_n_iters700000.zip")
+    code = f"""
+import sys
+sys.path[:0] = {[str(ROOT), str(ROOT / "scripts")]}
+import torch
+import {program}
+def check(*_, **__):
+    halves = torch.full((1 << 20,), torch.finfo(torch.float32).tiny) * 0.5
+    sys.exit(7 if halves.count_nonzero() == 0 else 8)
+{program}.{then} = check
+sys.argv[1:] = {[*argv, str(teacher), "--run_dir", str(tmp_path / "run")]}
+{program}.main()
+"""
+    env = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=False)
+    assert done.returncode == 7
 
 
 def test_the_machine_is_described_in_one_line():
