@@ -117,16 +117,24 @@ class Uncertainty:
 
 
 def _jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """Jensen-Shannon divergence (B,) of two policies in nats, precise for nearly equal ones.
-
-    With m = (p + q) / 2 and d = (p - q) / (p + q), ln(p / m) = ln(1 + d) and ln(q / m) = ln(1 - d).
-    Subtracting logarithms of p and m costs noise of 1e-7, of either sign, which the weights, being
-    relative to the batch's mean, would blow up where a teacher is consistent throughout.
-    """
+    """Jensen-Shannon divergence (B,) of two policies in nats, precise for nearly equal ones."""
     p, q = logits_p.float().softmax(1), logits_q.float().softmax(1)  # (B, A)
-    d = (p - q) / (p + q).clamp_min(torch.finfo(p.dtype).tiny)
-    terms = torch.special.xlog1py(p, d) + torch.special.xlog1py(q, -d)
+    terms = _relative_to_mean(p, q) + _relative_to_mean(q, p)
     return 0.5 * terms.sum(1).clamp_min(0)
+
+
+def _relative_to_mean(p: Tensor, q: Tensor) -> Tensor:
+    """Compute p ln(p / m) of the mean m = (p + q) / 2, entry by entry.
+
+    It is p ln(1 + d) with d = (p - q) / (p + q). Subtracting logarithms of p and m costs noise of
+    1e-7, of either sign, which the weights, being relative to the batch's mean, would blow up where
+    a teacher is consistent throughout. Where q is much larger than p, d rounds to -1: there the
+    quotient itself serves.
+    """
+    total = (p + q).clamp_min(torch.finfo(p.dtype).tiny)
+    d = (p - q) / total
+    near = torch.special.xlog1py(p, d.clamp_min(-0.5))
+    return torch.where(d > -0.5, near, torch.special.xlogy(p, 2 * p / total))
 
 
 def distill_weights(uncertainty: Tensor) -> Tensor:

@@ -63,6 +63,17 @@ def test_a_teacher_that_flips_its_answer_scores_ln_2():
     torch.testing.assert_close(uncertainty, torch.full((4,), LN_2))
 
 
+@pytest.mark.parametrize("gap", [10.0, 16.0, 18.0, 30.0, 60.0, 100.0, 120.0])
+def test_a_flip_scores_what_it_does_in_double_precision_however_sure_the_teacher(gap):
+    """An action that both rule out, one of them harder, changes nothing."""
+    p, q = ([gap, 0.0, -gap], [0.0, gap, -2.9 * gap])
+    exact = [torch.tensor(x, dtype=torch.float64).softmax(0) for x in (p, q)]
+    middle = sum(exact) / 2
+    expected = sum(float(torch.special.xlogy(x, x / middle).sum()) for x in exact) / 2
+    uncertainty = measure(SetInItsWays(p, q), noise(4))
+    torch.testing.assert_close(uncertainty, torch.full((4,), expected), rtol=1e-6, atol=0)
+
+
 def test_from_one_action_to_a_coin_toss_is_three_quarters_of_ln_four_thirds():
     uncertainty = measure(SetInItsWays([0.0, -1e3], [0.0, 0.0]), noise(4))
     torch.testing.assert_close(uncertainty, torch.full((4,), 0.75 * math.log(4 / 3)))
