@@ -27,11 +27,11 @@ from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path
-from distill.ppo.warm_start import check_networks, first_step, go_on
+from distill.ppo.warm_start import SWITCHES, check_networks, first_step, go_on
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
 from distill.settings import replace
-from distill.teacher_config import SWITCHES, TeacherConfig
+from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker
 
 LOG_EVERY_STEPS = 10_000
@@ -79,7 +79,7 @@ def start(
     if cfg.resume is None:
         cli.refuse_unheard(asked, SWITCHES)
         check_settings(cfg)
-        cfg = check_networks(cfg)
+        cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
         first_step(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name

@@ -216,7 +216,8 @@ class DistillConfig:
     def needs_uncertainty(self, progress: float) -> bool:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
         of_divergence = "distill" in self.uncertain_terms and self.w_distill.lasts(progress)
-        return of_divergence or ("bonus" in self.uncertain_terms and self.c_int(progress) > 0)
+        has_bonus = self.use_bonus and self.c_int(progress) > 0
+        return of_divergence or ("bonus" in self.uncertain_terms and has_bonus)
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""

@@ -38,9 +38,36 @@ def refuse_idle(cfg: DistillConfig) -> None:
     """Refuse settings that are valid and yet do not do what whoever types them wants.
 
     Raises:
-        ValueError: if nothing would be learned, be it at the end, or curiosity or uncertainty
-            changed nothing.
+        ValueError: if nothing would be learned, be it at the end, or a reward, curiosity or
+            uncertainty changed nothing.
     """
+    _refuse_too_short(cfg)
+    if not cfg.weights(JUST_BEFORE_THE_END):
+        raise ValueError(
+            f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
+            " above 0"
+        )
+    if cfg.use_reward and cfg.w_policy.is_zero:
+        raise ValueError(
+            "a reward (--c_ext, or a bonus of --use_curiosity) changes nothing with --w_policy 0"
+        )
+    if "bonus" in cfg.uncertain_terms and not cfg.use_bonus:
+        raise ValueError(
+            "--uncertainty_target both needs a bonus of --use_curiosity; without, it is distill's"
+        )
+    if cfg.uncertain_terms == {"distill"} and not cfg.use_teacher:
+        raise ValueError(
+            "--use_uncertainty changes nothing with --uncertainty_target distill and --w_distill 0"
+        )
+    if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
+        off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]
+        raise ValueError(
+            f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
+            f" {', '.join(f'--{name} 0' for name in off)}"
+        )
+
+
+def _refuse_too_short(cfg: DistillConfig) -> None:
     if cfg.learning_starts >= cfg.total_steps:
         raise ValueError(
             f"--learning_starts must be below --total_steps, {cfg.total_steps:,}, got"
@@ -53,18 +80,8 @@ def refuse_idle(cfg: DistillConfig) -> None:
             f"--steps_per_update must be at most the {n_steps:,} steps after --learning_starts, got"
             f" {cfg.steps_per_update:,}: nothing would be learned"
         )
-    if not cfg.weights(JUST_BEFORE_THE_END):
+    if cfg.total_steps <= cfg.n_envs and cfg.n_steps == 1:  # no state is followed by another
         raise ValueError(
-            f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
-            " above 0"
-        )
-    if cfg.uncertain_terms == {"distill"} and not cfg.use_teacher:
-        raise ValueError(
-            "--use_uncertainty changes nothing with --uncertainty_target distill and --w_distill 0"
-        )
-    if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
-        off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]
-        raise ValueError(
-            f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
-            f" {', '.join(f'--{name} 0' for name in off)}"
+            f"--total_steps must be above --n_envs, {cfg.n_envs}, with --n_steps 1, got"
+            f" {cfg.total_steps}: nothing would be learned"
         )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.cli import Switch
 from distill.options import (
     DEFAULT_ENV,
     EVAL_ENVS,
@@ -98,18 +97,6 @@ class TeacherConfig:
     def is_fresh(self) -> bool:
         """Whether the network begins with random weights."""
         return self.init_from is None
-
-
-# Settings that nothing listens to without another.
-SWITCHES: tuple[Switch[TeacherConfig], ...] = (
-    Switch("--kickstart", lambda cfg: cfg.kickstart is not None, ("w_kickstart",)),
-    Switch("--init_from", lambda cfg: not cfg.is_fresh, ("warm_up_steps",)),
-    Switch(
-        "a fresh network, which there is not with --init_from,",
-        lambda cfg: cfg.is_fresh,
-        ("data_init", "repeat_probability", "repeat_steps"),
-    ),
-)
 
 
 @dataclass(frozen=True)

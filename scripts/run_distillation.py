@@ -50,7 +50,7 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         cli.refuse_unheard(asked, SWITCHES)
         refuse_idle(cfg)
         task = prepare(cfg)
-        make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of another game
+        make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of other actions
         run_dir = cfg.run_dir or default_run_dir(task)
         # The teacher is written down by name: a better one may ship when the run is resumed.
         fixed = replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)

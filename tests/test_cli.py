@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill import cli, idle, teacher_config
+from distill import cli, idle
 from distill.cli import Switch, parse_command, parse_settings, refuse_unheard
 from distill.config import DistillConfig
 from distill.parsing import (
@@ -21,6 +21,7 @@ from distill.parsing import (
     positive_int,
     steps,
 )
+from distill.ppo import warm_start
 from distill.schedules import LinearSchedule
 from distill.settings import check, from_mapping, option, read_yaml, replace, to_mapping
 from distill.teacher_config import TeacherConfig
@@ -366,7 +367,7 @@ def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
 
 @pytest.mark.parametrize(
     ("cls", "switches"),
-    [(DistillConfig, idle.SWITCHES), (TeacherConfig, teacher_config.SWITCHES)],
+    [(DistillConfig, idle.SWITCHES), (TeacherConfig, warm_start.SWITCHES)],
 )
 def test_switches_name_settings_only(cls, switches):
     named = {name for switch in switches for name in switch.names}

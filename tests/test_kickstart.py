@@ -241,15 +241,17 @@ def test_ppo_with_a_teacher_comes_nearer_to_it():
     [
         ({"env": "BreakoutNoFrameskip-v4"}, r"--init_from .* choose from the 4 actions .* got 6"),
         ({"network": WIDTHS["net1"]}, "--network must be that of --init_from, 0.3pct, got net1"),
+        ({"network": WIDTHS["nature"]}, "--network must be that of --init_from, 0.3pct, got nat"),
     ],
 )
-def test_a_student_of_another_game_or_size_is_refused(student_path, settings, message):
+def test_a_student_of_other_actions_or_size_is_refused(student_path, settings, message):
+    cfg = replace(config(init_from=student_path), **settings)
     with pytest.raises(ValueError, match=message):
-        warm_start.check_networks(replace(config(init_from=student_path), **settings))
+        warm_start.check_networks(cfg, size_is_asked_for="network" in settings)
 
 
 @pytest.mark.atari
-def test_a_teacher_of_another_game_is_refused(teacher_path):
+def test_a_teacher_of_other_actions_is_refused(teacher_path):
     cfg = config(kickstart=teacher_path)
     with pytest.raises(ValueError, match=r"--kickstart .* choose from the 3 actions .* got 6"):
         warm_start.check_networks(replace(cfg, env="FreewayNoFrameskip-v0"))

@@ -582,6 +582,45 @@ def test_uncertainty_weights_no_divergence_that_never_counts():
     refuse_idle(faded)
 
 
+@pytest.mark.parametrize("more", [{}, {"use_curiosity": True, "curiosity": "aux"}])
+def test_uncertainty_of_a_bonus_that_is_not_there_is_neither_measured_nor_accepted(more):
+    cfg = DistillConfig(
+        use_uncertainty=True,
+        uncertainty_target="both",
+        w_distill=LinearSchedule(1.0, 0.0, 0.1),
+        c_ext=ON,
+        **more,
+    )
+    assert [cfg.needs_uncertainty(progress) for progress in (0.05, 0.5)] == [True, False]
+    with pytest.raises(ValueError, match="--uncertainty_target both needs a bonus of"):
+        refuse_idle(cfg)
+    refuse_idle(DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target="both"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_curiosity": True, "curiosity": "bonus"},
+        {"use_curiosity": True, "curiosity": "both"},
+        {"c_ext": ON},
+        {"c_ext": ON, "w_distill": OFF},
+    ],
+)
+def test_a_reward_that_no_policy_is_taught_is_refused(settings):
+    with pytest.raises(ValueError, match=r"a reward .* changes nothing with --w_policy 0"):
+        refuse_idle(DistillConfig(w_policy=OFF, **settings))
+    refuse_idle(DistillConfig(**settings))
+
+
+def test_a_run_in_which_no_state_is_followed_by_another_is_refused():
+    cfg = DistillConfig(total_steps=16, n_steps=1, learning_starts=0)
+    with pytest.raises(
+        ValueError, match="--total_steps must be above --n_envs, 16, with --n_steps 1, got 16"
+    ):
+        refuse_idle(cfg)
+    refuse_idle(replace(cfg, total_steps=17))
+
+
 def test_a_run_that_would_end_before_its_first_update_is_refused():
     with pytest.raises(
         ValueError, match=r"--learning_starts must be below --total_steps, 500, got"

@@ -645,7 +645,15 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["--resume", "other"], ["settings that do not exist", "use_curiosity"]),
         (["1e5", "--config", "missing.yaml"], ["--config", "missing.yaml"]),
         (["1e5", "--w_kickstart", "2"], ["--w_kickstart without --kickstart would change nothing"]),
-        (["1e5", "--warm_up_steps", "9"], ["--warm_up_steps without --init_from would change"]),
+        (["1e5", "--warm_up_steps", "9"], ["--warm_up_steps without --init_from STUDENT would"]),
+        (
+            ["1e5", "--init_from", "file", "--warm_up_steps", "9"],  # a teacher's name
+            ["--warm_up_steps without --init_from STUDENT would change nothing"],
+        ),
+        (
+            ["1e5", "--kickstart", "file", "--w_kickstart", "0"],
+            ["--kickstart without --w_kickstart above 0 would change nothing"],
+        ),
         (
             ["1e5", "--init_from", "file", "--no-data_init", "--repeat_steps", "9"],
             [

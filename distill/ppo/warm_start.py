@@ -8,6 +8,7 @@ from gymnasium.spaces import Discrete
 from stable_baselines3 import PPO
 from torch import Tensor
 
+from distill.cli import Switch
 from distill.device import resolve_precision
 from distill.envs import make_atari
 from distill.errors import of_setting
@@ -30,6 +31,21 @@ from distill.teacher_config import TeacherConfig
 
 STATES_APART = 8  # steps between two states that layers are standardized on
 HOLD_PROBABILITY = 0.8  # of the random actions that lead there
+# Settings that nothing listens to without another, or but at some of its values.
+SWITCHES: tuple[Switch[TeacherConfig], ...] = (
+    Switch("--kickstart", lambda cfg: cfg.kickstart is not None, ("w_kickstart",)),
+    Switch("--w_kickstart above 0", lambda cfg: not cfg.w_kickstart.is_zero, ("kickstart",)),
+    Switch(
+        "--init_from STUDENT",
+        lambda cfg: cfg.init_from is not None and not is_teacher(cfg.init_from),
+        ("warm_up_steps",),
+    ),
+    Switch(
+        "a fresh network, which there is not with --init_from,",
+        lambda cfg: cfg.is_fresh,
+        ("data_init", "repeat_probability", "repeat_steps"),
+    ),
+)
 
 
 def first_step(cfg: TeacherConfig) -> int:
@@ -69,11 +85,16 @@ def load_first(path: Path) -> ActorCritic:
     return load_actor_critic(path) if is_teacher(path) else load_student(path, device=CPU)[0]
 
 
-def check_networks(cfg: TeacherConfig) -> TeacherConfig:
+def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
     """Check the network to go on from and the teacher to stay near; take the former's size.
 
+    Args:
+        cfg: the settings of a new run.
+        size_is_asked_for: whether `cfg.network` was given; it must be that size then.
+
     Raises:
-        FileNotFoundError, ValueError: if one is not what it should be, or of another game or size.
+        FileNotFoundError, ValueError: if one is not what it should be, chooses from other actions,
+            sees other frames or has another size.
     """
     networks: dict[str, ActorCritic | FrozenPolicy] = {}
     if cfg.kickstart is not None:
@@ -83,7 +104,7 @@ def check_networks(cfg: TeacherConfig) -> TeacherConfig:
         with of_setting("--init_from"):
             first = load_first(cfg.init_from)
         networks[f"--init_from {cfg.init_from}"] = first
-        if cfg.network not in (TeacherConfig().network, first.widths):
+        if size_is_asked_for and cfg.network != first.widths:
             raise ValueError(
                 f"--network must be that of --init_from, {first.widths}, got {cfg.network}"
             )
@@ -112,7 +133,7 @@ def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
         fresh: whether the run begins; one that is resumed has its weights already.
 
     Raises:
-        FileNotFoundError, ValueError: if a file is not what it should be, or of another game.
+        FileNotFoundError, ValueError: if a file is not what it should be, or of other actions.
     """
     policy = model.policy
     assert isinstance(policy, FastCnnPolicy)
