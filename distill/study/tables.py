@@ -45,8 +45,8 @@ def seconds_text(cell: Cell) -> str:
 def kl_text(cell: Cell) -> str:
     """Write a cell's median KLs, on states of training and, where measured, of the final games."""
     fresh = [o.fresh_kl for o in cell.outcomes if o.fresh_kl is not None]
-    medians = [np.median([o.kl for o in cell.outcomes])] + [np.median(fresh)] * bool(fresh)
-    return " / ".join(f"{median:.4f}" for median in medians)
+    measured = filter(None, ([o.kl for o in cell.outcomes], fresh))
+    return " / ".join(f"{np.median(values):.4f}" for values in measured)
 
 
 def grid_table(cells: Sequence[Cell]) -> str:
