@@ -188,6 +188,10 @@ class DistillConfig:
         is_wanted = self.use_curiosity and self.curiosity in ("bonus", "both")
         return is_wanted and not self.c_int.is_zero and not never_learns
 
+    def has_bonus(self, progress: float) -> bool:
+        """Tell whether the intrinsic reward counts now."""
+        return self.use_bonus and self.c_int(progress) > 0
+
     @property
     def use_icm(self) -> bool:
         """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
@@ -216,8 +220,7 @@ class DistillConfig:
     def needs_uncertainty(self, progress: float) -> bool:
         """Tell whether the teacher's uncertainty weights anything that counts now."""
         of_divergence = "distill" in self.uncertain_terms and self.w_distill.lasts(progress)
-        has_bonus = self.use_bonus and self.c_int(progress) > 0
-        return of_divergence or ("bonus" in self.uncertain_terms and has_bonus)
+        return of_divergence or ("bonus" in self.uncertain_terms and self.has_bonus(progress))
 
     def encoder_gradient(self, progress: float) -> str:
         """Return which ICM losses reach the encoder: none where they have no weight."""
@@ -226,7 +229,7 @@ class DistillConfig:
 
     def weights(self, progress: float) -> dict[str, float]:
         """Return the weights, by name, of the terms that count at `progress` (0 to 1)."""
-        has_bonus = self.use_bonus and self.c_int(progress) > 0
+        has_bonus = self.has_bonus(progress)
         rewarded = self.c_ext(progress) > 0 or has_bonus
         weights = {"distill": self.w_distill(progress)}
         awaits_bonus = self.use_bonus and self.c_int.lasts(progress)

@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from forked import ROOT
 
 from distill.device import (
     DEVICES,
@@ -18,7 +18,6 @@ from distill.device import (
     was_float32,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 
 
