@@ -18,11 +18,11 @@ from distill.measuring import Part, repeated
 from distill.networks import ActorCritic
 from distill.parsing import MAX_STEPS
 from distill.ppo.fast_policy import N_STACK
-from distill.ppo.process import PpoProcess, preset_of
+from distill.ppo.process import PpoProcess
 from distill.run_state import Distillation, make_distillation
 from distill.settings import replace
 from distill.teacher import CHUNK_SIZE, FrozenPolicy
-from distill.teacher_config import TeacherConfig
+from distill.teacher_config import TeacherConfig, preset_of
 from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
 from distill.training import Hooks, learn, train_student

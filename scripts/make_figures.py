@@ -35,6 +35,7 @@ from distill.study.markdown import with_section, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
 from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
+from distill.study.published import comparable, draw_published
 from distill.study.rungs import read_rungs
 from distill.study.tables import grid_section, grid_table, probe_section, teachers_table
 from distill.study.verdicts import (
@@ -60,15 +61,21 @@ def read_grids() -> dict[str, list[Cell]]:
     return {grid: cells_of(grid, teachers, done) for grid in GRIDS}
 
 
-def draw_all(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
-    """Draw every figure there is something to draw in, with its file's name."""
-    points = read_rows(CURVES, Point)
+def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures of learning curves, with their files' names; `students`: of that grid."""
+    points, zoo = read_rows(CURVES, Point), read_zoo(ZOO)
     if any(point.kind in figures.STUDENTS for point in points):
         yield "curves", figures.draw_curves(points)
     if networks := {name for point in points if (name := small_network_of(point.kind))}:
-        yield "small", figures.draw_small(points, levels_of(grids["students"], networks))
+        yield "small", figures.draw_small(points, levels_of(students, networks))
     if rungs := read_rungs(TEACHERS):
-        yield "ladder", figures.draw_ladder(points, rungs, read_zoo(ZOO))
+        yield "ladder", figures.draw_ladder(points, rungs, zoo)
+    if names := comparable(points, zoo):
+        yield "published", draw_published(points, names, zoo)
+
+
+def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures of the studies, with their files' names."""
     whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
     shares = {
         "students": (whole, "student", "parameters of the student", parameters_of),
@@ -171,7 +178,7 @@ def main() -> None:
         collect(asked.collect, CURVES)
     mpl.use("agg")
     grids = read_grids()
-    for name, figure in draw_all(grids):
+    for name, figure in [*draw_learning(grids["students"]), *draw_studies(grids)]:
         path = FIGURES / f"{name}.png"
         write_atomically(path, functools.partial(figure.savefig, dpi=110))
         print(f"wrote {path}")

@@ -16,10 +16,9 @@ from distill.ppo.process import (
     build_ppo,
     build_stock_ppo,
     learn_a_rollout,
-    preset_of,
 )
 from distill.settings import replace
-from distill.teacher_config import TeacherConfig
+from distill.teacher_config import TeacherConfig, preset_of
 
 CPU = torch.device("cpu")
 PONG = "PongNoFrameskip-v4"

@@ -138,15 +138,3 @@ class PpoProcess:
             return self._pipe.recv()
         except (EOFError, ConnectionError):
             raise OSError("the process that runs PPO ended; it says why above") from None
-
-
-def preset_of(cfg: TeacherConfig) -> TeacherConfig:
-    """Return the same run with the settings of rl-zoo's Atari preset."""
-    schedules = {
-        "learning_rate": LinearSchedule(2.5e-4, 0.0),
-        "clip_range": LinearSchedule(0.1, 0.0),
-        "w_entropy": LinearSchedule(0.01, 0.01),
-    }
-    sizes = {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4}
-    unlike = {"optimizer": "adam", "repeat_probability": 0.0, "data_init": False}
-    return replace(cfg, **schedules, **sizes, **unlike)

@@ -1,0 +1,61 @@
+"""Our learning curves beside those that rl-zoo published: at its settings, and at our defaults."""
+
+import shlex
+from collections.abc import Container, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from distill.cli import parse_settings
+from distill.device import was_float32
+from distill.origins import THEN
+from distill.study.curves import TEACHER_CURVE, Point
+from distill.study.figures import curve, finish, panels
+from distill.teacher_config import TeacherConfig, preset_of
+
+PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
+
+
+def settings_name(command: str) -> str | None:
+    """Name the settings of a command that may stand beside a published curve; None for others.
+
+    Game, seed and length are free, but for a run that was lengthened: its schedules were not one.
+    """
+    begun, *later = command.split(THEN)
+    cfg = parse_settings(TeacherConfig, "", shlex.split(begun))
+    defaults = TeacherConfig(total_steps=cfg.total_steps, env=cfg.env, seed=cfg.seed)
+    names = {preset_of(defaults): PRESET, defaults: DEFAULTS}
+    return None if later else names.get(cfg)
+
+
+def comparable(points: Sequence[Point], env_ids: Container[str]) -> dict[str, str]:
+    """Return the name of its settings, by run, for teachers' runs on these games that have one."""
+    teachers = {p.run: p for p in points if p.kind == "teacher" and p.env_id in env_ids}
+    names = {run: settings_name(p.command) for run, p in teachers.items()}
+    return {run: name for run, name in names.items() if name}
+
+
+def draw_published(
+    points: Sequence[Point],
+    names: Mapping[str, str],
+    zoo: Mapping[str, Sequence[tuple[int, float]]],
+) -> Figure:
+    """Draw a panel for each game: the published curve as far as ours reach, and ours.
+
+    Args:
+        points: of all runs.
+        names: of the settings, by run, of those that are shown.
+        zoo: (steps, mean score) by game, published.
+    """
+    shown = [p for p in points if p.run in names]
+    figure, games = panels(list(dict.fromkeys(p.env_id for p in shown)))
+    for axes, env_id in games:
+        mine = [p for p in shown if p.env_id == env_id]
+        reach = max(p.step for p in mine)
+        steps, scores = zip(*(point for point in zoo[env_id] if point[0] <= reach), strict=True)
+        axes.plot(steps, scores, color="black", label="rl-zoo, published")
+        for p in {p.run: p for p in mine}.values():
+            precision = ", float32" if was_float32(p.machine) else ", bfloat16"
+            axes.plot(*curve(mine, p.run, TEACHER_CURVE), label=names[p.run] + precision)
+        finish(axes, env_id)
+        axes.set_xscale("linear")
+    return figure
