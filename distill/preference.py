@@ -29,10 +29,11 @@ def keep(rng: np.random.Generator, odds: FloatArray, n: int) -> tuple[IntArray, 
         n: how many to keep.
 
     Returns:
-        Places (n,) among the items, and q (n,).
+        Places (n,) among the items, in their order, so that a part of them is as good as another,
+        and q (n,).
     """
     log_odds = np.log(odds.clip(0) + LEAST_ODDS)
     keys = log_odds + rng.gumbel(size=len(odds))
     order = np.argpartition(-keys, n - 1)
-    kept, kappa = order[:n], keys[order[n:]].max()
+    kept, kappa = np.sort(order[:n]), keys[order[n:]].max()
     return kept, -np.expm1(-np.exp(log_odds[kept] - kappa)).astype(np.float32)

@@ -57,6 +57,15 @@ def test_equal_odds_are_kept_with_equal_probability():
     assert 0 < q[0] < 1
 
 
+def test_every_fourth_of_those_kept_is_no_likelier_than_the_others():
+    """Random network distillation learns from these alone; odds over ten orders, in no order."""
+    random, odds = rng(), rng(1).lognormal(sigma=3, size=(4000, 128)).astype(np.float32)
+    kept = np.log([row[keep(random, row, 32)[0]] for row in odds])
+    part, rest = kept[:, ::4].mean(1), kept.mean(1)
+    difference = part - rest
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(odds))
+
+
 @pytest.mark.filterwarnings("error")
 def test_odds_that_rounding_made_negative_count_as_none():
     odds = np.full(64, -1e-7, np.float32)
