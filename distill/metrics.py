@@ -1,6 +1,7 @@
 """What is measured of the updates: metrics by tag, their log, and the check that all is finite."""
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -20,6 +21,15 @@ COLLAPSE_ADVICE = {  # by which of ICM's losses reach the encoder
     "inverse": "a smaller --w_icm may prevent it",
     "none": "no loss of ICM's reaches them, what else trains the student does this",
 }
+
+
+def check_weights_finite(weights: Iterable[Tensor], step: int) -> None:
+    """Raise DivergedError if a weight is not finite."""
+    if not all(bool(tensor.isfinite().all()) for tensor in weights):
+        raise DivergedError(
+            f"weights are not finite at step {step}; lower --learning_rate in a new run;"
+            " the last checkpoint is intact"
+        )
 
 
 def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:

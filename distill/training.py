@@ -12,7 +12,7 @@ from distill.acting import Actor
 from distill.advantages import NewestRollout
 from distill.initialization import N_STATES, standardize
 from distill.labels import label
-from distill.metrics import MetricsLog, check_finite, describe
+from distill.metrics import MetricsLog, check_finite, check_weights_finite, describe
 from distill.objective import Losses, compute_losses
 from distill.run_state import Distillation
 from distill.schedules import Every
@@ -166,14 +166,15 @@ def draw(
 def check_saveable(run: Distillation) -> None:
     """Refuse to save a run whose next update would fail; draws no random number of the run's.
 
-    Losses are measured before each update, so that none of them shows what the last one did.
+    Losses are measured before each update, so that none of them shows what the last one did. Of
+    heads that the ring's states do not ask, and where there are none yet, weights alone tell.
 
     Raises:
-        DivergedError: if a term is not finite.
+        DivergedError: if a term or a weight is not finite.
     """
-    if not run.ring.n_drawable:
-        return
-    rng = copy.deepcopy(run.ring_rng)
-    batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)
-    out = losses_of(run, batch, None, ("distill", "icm", "rnd"), "none")
-    check_finite([out.terms], run.n_steps_done)
+    if run.ring.n_drawable:
+        rng = copy.deepcopy(run.ring_rng)
+        batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)
+        out = losses_of(run, batch, None, ("distill", "icm", "rnd"), "none")
+        check_finite([out.terms], run.n_steps_done)
+    check_weights_finite(run.learner.parameters, run.n_steps_done)

@@ -477,6 +477,17 @@ def test_a_predictor_that_is_broken_is_not_saved():
         check_saveable(run)
 
 
+def test_a_critic_that_is_broken_is_not_saved():
+    """Of states in the ring no loss asks it: its weights alone tell."""
+    run = make_run(settings(c_ext=ONE))
+    train(run)
+    assert run.student.value_net is not None
+    with torch.no_grad():
+        next(run.student.value_net.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="weights are not finite at step"):
+        check_saveable(run)
+
+
 @EACH_KIND
 def test_a_healthy_run_is_saveable_and_none_the_different_for_it(what):
     run = make_run(settings(**what))
