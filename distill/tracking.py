@@ -71,7 +71,8 @@ class Tracker:
     Args:
         run_dir: folder of the run.
         resume_step: step of the checkpoint that the run continues from; what was logged after it is
-            dropped, so that no stretch of a curve is there twice.
+            dropped, and what was logged at it is not logged again, so that nothing of a curve is
+            there twice.
 
     Raises:
         ValueError: if another process is at this run.
@@ -81,6 +82,7 @@ class Tracker:
         self._lock = lock_folder(run_dir)
         self._csv_path = run_dir / METRICS
         self._wall_seconds = 0.0
+        self._logged_already: set[tuple[int, str]] = set()
         if resume_step is not None:
             self._drop_rows_after(resume_step)
         self._file = self._csv_path.open("a", newline="")
@@ -97,6 +99,7 @@ class Tracker:
     def _drop_rows_after(self, step: int) -> None:
         kept = [row for row in read_metrics(self._csv_path.parent) if row.step <= step]
         self._wall_seconds = kept[-1].wall_seconds if kept else 0.0
+        self._logged_already = {(row.step, row.tag) for row in kept if row.step == step}
         write_rows(self._csv_path, Metric._fields, [row.written() for row in kept])
 
     @property
@@ -122,6 +125,8 @@ class Tracker:
         for tag, value in scalars.items():
             if tag not in TAGS:
                 raise KeyError(f"TAGS does not document {tag}")
+            if (step, tag) in self._logged_already:
+                continue
             number = float(value)
             self.writer.add_scalar(tag, number, step)
             self._csv.writerow(Metric(step, seconds, tag, number).written())

@@ -102,6 +102,20 @@ def test_a_resumed_run_has_no_stretch_twice_and_none_missing(resumed, read):
         assert [(step, value) for step, tag, value in read(resumed) if tag == wanted] == expected
 
 
+@pytest.mark.parametrize("read", [csv_rows, events])
+def test_what_was_logged_at_the_checkpoints_step_is_not_logged_again(tmp_path, clock, read):
+    # The final score is logged at the last checkpoint's step, and taken again if the run dies then.
+    score = "eval/mean_reward"
+    with Tracker(tmp_path) as tracker:
+        tracker.log({KL: 1.0}, 10)
+        tracker.log({score: 5.0}, 10)
+    with Tracker(tmp_path, resume_step=10) as tracker:
+        tracker.log({score: 5.0, "eval/floor": 2.0}, 10)
+        tracker.log({score: 6.0}, 20)
+    expected = [(10, "eval/floor", 2.0), (10, score, 5.0), (10, KL, 1.0), (20, score, 6.0)]
+    assert sorted(read(tmp_path), key=lambda row: (row[0], row[1] == KL, row[1])) == expected
+
+
 def test_a_run_can_be_resumed_twice(resumed):
     with Tracker(resumed, resume_step=20) as tracker:
         tracker.log({KL: 3.0}, 25)
