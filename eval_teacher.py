@@ -51,16 +51,27 @@ def find_game(cfg: EvalConfig, player: Player) -> str:
     return env_id
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read the .json beside a checkpoint; empty if there is none.
+def read_record(path: Path, n_games: int) -> dict[str, Any]:
+    """Read the .json beside a checkpoint, to which the scores of `n_games` are to be added.
+
+    Returns:
+        What it holds; empty if there is none.
 
     Raises:
-        ValueError: if it is not a JSON object.
+        ValueError: if it is not a JSON object, or holds the scores of more games.
     """
     try:
-        return read_json(path) if path.exists() else {}
+        record = read_json(path) if path.exists() else {}
     except ValueError:
         raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object") from None
+    evaluation = record.get("evaluation")
+    n_known = evaluation.get("n_games") if isinstance(evaluation, dict) else None
+    if isinstance(n_known, int) and n_known > n_games:
+        raise ValueError(
+            f"--n_eval_episodes must be at least {n_known} with --write_score, got {n_games}: as"
+            f" many games' scores are in {path}, which these would replace"
+        )
+    return record
 
 
 def evaluation_record(
@@ -95,7 +106,7 @@ def main() -> None:
     network, env_id = player.network, find_game(cfg, player)
     record_path = path.with_suffix(".json")
     # Read before the games are played, so that a damaged file costs nobody a hundred games.
-    record = read_record(record_path) if cfg.write_score else {}
+    record = read_record(record_path, cfg.n_eval_episodes) if cfg.write_score else {}
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     envs = games_for(
         network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads

@@ -170,6 +170,20 @@ def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):
     assert "--write_score needs --n_eval_episodes of at least 2, got 1" in message
 
 
+def test_scores_of_more_games_are_not_replaced(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6).with_suffix(".json")
+    flags = ("--write_score", "--env", PONG, "--n_eval_episodes", 2, "--n_envs", 2)
+    kept = {"env_id": PONG, "evaluation": {"n_games": 3, "sampled": {"mean": 7.0}}}
+    path.write_text(json.dumps(kept))
+    message = refusal(tmp_path, monkeypatch, capsys, *flags)
+    assert "--n_eval_episodes must be at least 3 with --write_score, got 2" in message
+    assert json.loads(path.read_text()) == kept
+    for damaged in ({"n_games": 2}, {"n_games": "3"}, [], None):  # nothing that would be lost
+        path.write_text(json.dumps(kept | {"evaluation": damaged}))
+        assert run_here(tmp_path, monkeypatch, *flags) == 0
+        assert json.loads(path.read_text())["evaluation"]["sampled"]["n_games"] == 2
+
+
 def test_a_score_is_kept_even_where_it_cannot_be_shown(tmp_path, monkeypatch, capsys):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
