@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import yaml
+from typing_extensions import override
 
 from distill.parsing import Parse
 
@@ -108,13 +109,27 @@ def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -
     return cls(**parsed)
 
 
+class _RepeatedError(yaml.YAMLError):
+    """A mapping names a setting twice."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Leaves numbers as text for our parsers: YAML 1.1 reads the schedule `1:0` as 60."""
+    """Leaves numbers as text for our parsers, as YAML 1.1 reads the schedule `1:0` as 60.
+
+    A name that is there twice is refused; YAML's own reader takes the last.
+    """
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in rules if tag.endswith((":bool", ":null"))]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [str(name) for name in names if names.count(name) > 1]:
+            raise _RepeatedError(twice[0])
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -122,12 +137,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not YAML or not a mapping.
+        ValueError: if it is not YAML, not a mapping, or names a setting twice.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
         values = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
+    except _RepeatedError as error:
+        raise ValueError(f"{path} holds {error} twice") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise ValueError(f"{path} is not valid YAML") from None
     if not isinstance(values, dict):

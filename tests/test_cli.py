@@ -291,6 +291,8 @@ def test_a_runs_own_record_gives_its_settings_but_not_its_folder(tmp_path):
         ("use_fire: 3\n", "--use_fire must be true or false, got '3'"),
         ("- seed\n", "must hold settings as `name: value` lines"),
         ("", "must hold settings as `name: value` lines"),
+        ("seed: 3\ngamma: 0.9\nseed: 4\n", "a.yaml holds seed twice"),
+        ("settings: {seed: 3, seed: 3}\n", "a.yaml holds seed twice"),
         ("a: [\n", "is not valid YAML"),
         ("!!python/object/apply:os.system [exit]\n", "is not valid YAML"),
     ],
