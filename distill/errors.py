@@ -1,6 +1,7 @@
 """Errors: training that diverged, and how a command tells of what went wrong."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,8 +34,9 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """Run a command; turn the errors a user can cause into one line on standard error.
 
     Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted, 141 nobody
-    reads on.
+    reads on. SIGTERM interrupts as Ctrl-C does.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
         sys.stdout.flush()

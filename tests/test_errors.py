@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,26 @@ def status_of(error: BaseException | None) -> Any:
 )
 def test_the_exit_status_tells_how_a_command_ended(error, status):
     assert status_of(error) == status
+
+
+def test_sigterm_interrupts_as_ctrl_c_does():
+    """So that a command that is preempted says how to go on, whatever it is at."""
+    before = signal.getsignal(signal.SIGTERM)
+    said = []
+
+    def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            said.append("how to go on")
+            raise
+
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run_command(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (stopped.value.code, said) == (130, ["how to go on"])
 
 
 def test_an_error_is_one_line_on_standard_error(monkeypatch, capsys):
