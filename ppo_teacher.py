@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.checkpoint import reopen, restoring, save_run
+from distill.checkpoint import reopen, restoring, resumable, save_run
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
@@ -110,14 +110,13 @@ def lengthen(saved: TeacherConfig, total_steps: int, *, done: int, run_dir: Path
     return replace(saved, total_steps=total_steps)
 
 
-def main() -> None:
+def train(
+    cfg: TeacherConfig, run_dir: Path, started: datetime, state: dict[str, Any] | None
+) -> None:
     """Train, from the start or from a checkpoint, to the total that was asked for."""
-    asked = cli.parse_command(TeacherConfig, __doc__ or "")
-    prepare_process()
-    cfg, run_dir, started, state = start(asked)
     assert cfg.total_steps is not None
     done = first_step(cfg) if state is None else state["steps"]
-    prepare_process(cfg.n_threads)
+    print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}", flush=True)
     model = build(cfg, first_step=done)
     go_on(model, cfg, fresh=state is None)
     if state is not None:
@@ -131,7 +130,6 @@ def main() -> None:
             save_run(run_dir, training_state(model))
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
-        print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}")
         print(first_score_note(cfg.env, cfg.n_envs))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
@@ -140,6 +138,17 @@ def main() -> None:
         n_steps = cfg.total_steps - done
         learn(model, n_steps, callback, log_interval=log_interval)
         progress.close()
+
+
+def main() -> None:
+    """Train; say where the teacher is, and how to go on."""
+    asked = cli.parse_command(TeacherConfig, __doc__ or "")
+    prepare_process()
+    cfg, run_dir, started, state = start(asked)
+    assert cfg.total_steps is not None
+    prepare_process(cfg.n_threads)
+    with resumable("ppo_teacher.py", run_dir, is_new=state is None):
+        train(cfg, run_dir, started, state)
     made = shlex.quote(str(teacher_path(cfg, started, name_of(run_dir), cfg.total_steps)))
     print(f"done; score it with: python eval_teacher.py --teacher_chkpt {made}")
     print(f"curves: tensorboard --logdir {run_dir.parent}")

@@ -1,5 +1,6 @@
 """Checkpoints of runs, the last two kept, read without pickle."""
 
+import shutil
 import sys
 import zipfile
 from collections.abc import Collection, Iterator
@@ -12,7 +13,7 @@ import torch
 from distill import cli
 from distill.errors import is_out_of_memory
 from distill.files import write_atomically
-from distill.run_folder import read_run
+from distill.run_folder import read_run, resume_command
 from distill.settings import SettingsT, from_mapping, replace
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
@@ -118,14 +119,35 @@ def reopen(
     cfg, names = asked
     here = {name: getattr(cfg, name) for name in OF_THE_MACHINE if name in names}
     if others := names - {"resume", *here, *beside}:
-        flags = ", ".join(cli.flags(cfg, others))
-        raise ValueError(f"--resume {run_dir} brings its own settings, got {flags} too")
+        flags = cli.flags(cfg, others)
+        more = f" and {len(flags) - 3} more" if len(flags) > 3 else ""  # all of a --config, perhaps
+        shown = ", ".join(flags[:3]) + more
+        raise ValueError(f"--resume {run_dir} brings its own settings, got {shown} too")
     record = read_run(run_dir)
     origin = f"{run_dir / 'config.yaml'}, which may be another command's,"
     saved = from_mapping(type(cfg), record["settings"], origin=origin)
     state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     return replace(saved, **here), record, state
+
+
+@contextmanager
+def resumable(program: str, run_dir: Path, *, is_new: bool) -> Iterator[None]:
+    """Say how to go on with a run that is stopped within.
+
+    The folder of a new one that has no checkpoint yet is removed: with nothing to go on from, it
+    would only be in the way of starting again.
+    """
+    try:
+        yield
+    except BaseException as stop:
+        then = f"continue with: {resume_command(program, run_dir)}"
+        if is_new and not can_resume(run_dir):
+            shutil.rmtree(run_dir, ignore_errors=True)
+            then = "start again: it was stopped before its first checkpoint"
+        if isinstance(stop, KeyboardInterrupt):
+            sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
+        raise
 
 
 @contextmanager

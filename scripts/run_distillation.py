@@ -14,7 +14,7 @@ from typing import Any
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.checkpoint import can_resume, reopen, restoring, save_run
+from distill.checkpoint import reopen, restoring, resumable, save_run
 from distill.config import DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs, training_seed
@@ -28,7 +28,7 @@ from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
-from distill.run_folder import create_run, read_result, resume_command
+from distill.run_folder import create_run, read_result
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.settings import replace
@@ -143,7 +143,7 @@ def run_to_end(
 
 def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str, Any]:
     """Run to the end, from the start or from a checkpoint; say how to go on where it is stopped."""
-    try:
+    with resumable("scripts/run_distillation.py", run_dir, is_new=state is None):
         run = make_run(task)
         if state is None:  # from here on the run can be resumed, whenever it dies
             save_run(run_dir, run.state())
@@ -151,12 +151,6 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
             with restoring(run_dir):
                 run.load_state(state)
         return run_to_end(task, run, run_dir, state)
-    except KeyboardInterrupt as stop:
-        then = "start again: it was stopped before its first checkpoint"
-        if can_resume(run_dir):
-            then = f"continue with: {resume_command('scripts/run_distillation.py', run_dir)}"
-        sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
-        raise
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import torch
 
 from distill import checkpoint as module
 from distill import cli
-from distill.checkpoint import NAMES, can_resume, load_run, reopen, save_run
+from distill.checkpoint import NAMES, can_resume, load_run, reopen, resumable, save_run
 from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
 
@@ -201,6 +201,24 @@ def test_a_full_disk_leaves_both_checkpoints(monkeypatch, run_dir):
         save_run(run_dir, {"steps": 3})
     assert steps_in(run_dir) == 2
     assert sorted(path.name for path in run_dir.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("stopped at step 2"), ValueError("wrong")])
+def test_a_run_that_can_be_gone_on_with_is_kept_and_says_how(run_dir, capsys, error):
+    with pytest.raises(type(error)), resumable("p.py", run_dir, is_new=True):
+        raise error
+    assert steps_in(run_dir) == 2
+    line = f"\nstopped at step 2; continue with: python p.py --resume {run_dir}\n"
+    assert capsys.readouterr().err == (line if isinstance(error, KeyboardInterrupt) else "")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_only_a_new_run_without_a_checkpoint_is_removed(tmp_path, is_new):
+    run_dir = tmp_path / "run"
+    create_run(run_dir, TeacherConfig())
+    with pytest.raises(ValueError, match="wrong"), resumable("p.py", run_dir, is_new=is_new):
+        raise ValueError("wrong")
+    assert run_dir.exists() == (not is_new)
 
 
 def test_a_disk_that_fills_while_torch_writes_leaves_both_checkpoints(run_dir):

@@ -545,6 +545,7 @@ def test_a_run_stopped_before_its_first_checkpoint_is_to_be_started_again(
     assert run_main(monkeypatch, run_distillation, *flags(run_dir="stillborn")) == 130
     line = "stopped; start again: it was stopped before its first checkpoint\n"
     assert line in capsys.readouterr().err
+    assert not (folder / "stillborn").exists()
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, killed, run):

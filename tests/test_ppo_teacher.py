@@ -484,6 +484,21 @@ def test_ctrl_c_saves_and_says_how_to_resume(monkeypatch, tmp_path, capsys, numb
     assert json.loads(record.read_text())["steps"] == steps
 
 
+def test_ctrl_c_before_the_first_checkpoint_leaves_nothing_in_the_way(
+    monkeypatch, tmp_path, capsys
+):
+    def stopped(*args: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ppo_teacher, "build", stopped)
+    assert run_main(monkeypatch, ppo_teacher, "1e5", *SMALL, "--run_dir", "run") == 130
+    out, err = capsys.readouterr()
+    assert out.startswith("training ")  # before what takes its time
+    assert err == "\nstopped; start again: it was stopped before its first checkpoint\n"
+    assert not Path("run").exists()
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
@@ -645,6 +660,10 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["--resume", "other"], ["settings that do not exist", "use_curiosity"]),
         (["1e5", "--config", "missing.yaml"], ["--config", "missing.yaml"]),
         (["1e5", "--w_kickstart", "2"], ["--w_kickstart without --kickstart would change nothing"]),
+        (
+            ["1e5", "--repeat_probability", "0", "--repeat_steps", "5"],
+            ["--repeat_steps without --repeat_probability above 0 would change nothing"],
+        ),
         (["1e5", "--warm_up_steps", "9"], ["--warm_up_steps without --init_from STUDENT would"]),
         (
             ["1e5", "--init_from", "file", "--warm_up_steps", "9"],  # a teacher's name

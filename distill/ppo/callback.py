@@ -1,6 +1,5 @@
 """What happens between two rollouts of a teacher: schedules, curves, checkpoints, the ladder."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from distill.ppo.ladder import keep_teacher, ladder
 from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
-from distill.run_folder import name_of, read_run, resume_command
+from distill.run_folder import name_of, read_run
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
 from distill.teacher import is_teacher
@@ -85,9 +84,7 @@ class TeacherCallback(BaseCallback):
             self._save()
             if self.num_timesteps > self._began:  # all that is left, should the run be lost
                 self._keep_teacher(self.num_timesteps)
-            resume = resume_command("ppo_teacher.py", self._run_dir)
-            sys.stderr.write(f"\nstopped at step {self.num_timesteps:,}; continue with: {resume}\n")
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"stopped at step {self.num_timesteps:,}")
         if self._checkpoint_due(self.num_timesteps):
             self._save()
         self._follow_schedules()
