@@ -25,6 +25,7 @@ SWITCHES: tuple[Switch[DistillConfig], ...] = (
         lambda cfg: cfg.loss in ("kl", "reverse_kl", "js"),
         ("temperature", "match_temperature"),
     ),
+    Switch("--temperature other than 1", lambda cfg: cfg.temperature != 1, ("match_temperature",)),
     Switch("--w_distill above 0", lambda cfg: cfg.use_teacher, OF_DIVERGENCE),
     Switch("--n_candidates above 1", lambda cfg: cfg.use_choice, ("prefer", "importance_weights")),
     Switch("--use_uncertainty", lambda cfg: cfg.use_uncertainty, ("uncertainty_target",)),
@@ -45,7 +46,7 @@ def refuse_idle(cfg: DistillConfig) -> None:
     if not cfg.weights(JUST_BEFORE_THE_END):
         raise ValueError(
             f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
-            " above 0"
+            " above 0, or a bonus (--c_int) that is above 0 at the end, too"
         )
     if cfg.use_reward and cfg.w_policy.is_zero:
         raise ValueError(

@@ -100,6 +100,10 @@ def run(folder: Path, *argv: object) -> Done:
             ["--temperature without --loss kl|reverse_kl|js would change nothing"],
         ),
         (
+            ["--match_temperature"],
+            ["--match_temperature without --temperature other than 1 would change nothing"],
+        ),
+        (
             ["--w_distill", "0", "--c_ext", "1", "--loss", "js", "--temperature", "2"],
             ["--loss", "--temperature without --w_distill above 0 would change nothing"],
         ),

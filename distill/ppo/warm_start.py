@@ -45,6 +45,9 @@ SWITCHES: tuple[Switch[TeacherConfig], ...] = (
         lambda cfg: cfg.is_fresh,
         ("data_init", "repeat_probability", "repeat_steps"),
     ),
+    Switch(
+        "--repeat_probability above 0", lambda cfg: cfg.repeat_probability > 0, ("repeat_steps",)
+    ),
 )
 
 
