@@ -8,6 +8,7 @@ beside raw whole-game scores.
 """
 
 import difflib
+import re
 
 import ale_py
 import gymnasium
@@ -38,6 +39,10 @@ def _is_atari(env_id: str) -> bool:
     )
 
 
+def _game_of(env_id: str) -> str:
+    return re.sub(r"^ale/|(noframeskip|deterministic)?-v\d+$", "", env_id.lower())
+
+
 def check_env_id(env_id: str) -> str:
     """Return the id if there is such a game.
 
@@ -47,7 +52,8 @@ def check_env_id(env_id: str) -> str:
     known = known_env_ids()
     if env_id in known:
         return env_id
-    by_lower = {name.lower(): name for name in known}
+    of_game = {name.lower(): name for name in known if _game_of(name) == _game_of(env_id)}
+    by_lower = of_game or {name.lower(): name for name in known}
     close = difflib.get_close_matches(env_id.lower(), by_lower, n=3, cutoff=0.3)
     hint = ", ".join(by_lower[name] for name in close) or "PongNoFrameskip-v4"
     forms = "{Game}NoFrameskip-v0, {Game}NoFrameskip-v4 or ALE/{Game}-v5"

@@ -418,6 +418,7 @@ def test_games_of_every_form_of_id_can_be_played(env_id, n_actions):
         ("breakout", "ALE/Breakout-v5"),
         ("FreewayDeterministic-v4", "FreewayNoFrameskip-v4"),
         ("Pong-v4", "PongNoFrameskip-v4"),
+        ("VideoChessNoFrameskip-v4", "ALE/VideoChess-v5"),  # the one form that it ships in
     ],
 )
 def test_an_unknown_id_names_the_closest_ones(wrong, meant):
