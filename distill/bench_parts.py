@@ -44,7 +44,7 @@ def make_setting(cfg: BenchConfig) -> Setting:
     """Fill in what the commands themselves would use.
 
     Raises:
-        ValueError: if there is no such game or device, or the ring is too small for the games.
+        ValueError: if there is no such game or device.
     """
     device = resolve_device(cfg.device)
     env_id = check_env_id(cfg.env)
@@ -53,6 +53,7 @@ def make_setting(cfg: BenchConfig) -> Setting:
         student=cfg.student,
         n_envs=cfg.n_envs,
         n_threads=cfg.n_threads,
+        ring_size=max(DistillConfig.ring_size, 2 * cfg.n_envs * DistillConfig.n_steps),
         learning_starts=0,  # the ring is full from the start
         total_steps=MAX_STEPS,  # so that schedules stay where they start
     )
