@@ -169,6 +169,11 @@ class ProbeConfig:
     every_steps: int = option(8, "steps between two of them", positive_int)
     seed: int = seed_option(0)
     n_threads: int | None = threads_option()
+    out: Path | None = option(
+        None,
+        "folder for uncertainty.csv and uncertainty.png (default: where README has them from)",
+        Path,
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -3,7 +3,7 @@
 The medium teacher of each game plays; its uncertainty under every augmentation is held against how
 far the good teacher answers otherwise. Writes scripts/results/uncertainty.csv, from which
 `make_figures.py` makes the README's table, and scripts/figures/uncertainty.png: each augmentation
-on a real frame, with the teacher's answers before and after.
+on a real frame, with the teacher's answers before and after. With `--out FOLDER` both go there.
 """
 
 import functools
@@ -26,6 +26,7 @@ from distill.errors import run_command
 from distill.files import write_atomically
 from distill.provenance import ROOT, commit_of, provenance
 from distill.rows import write_rows
+from distill.settings import non_defaults
 from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.axes import GAMES
 from distill.study.plan import teachers_by_grade
@@ -95,9 +96,24 @@ def changes(teacher: Teacher, state: ByteArray, actions: Sequence[str]) -> list[
     ]
 
 
+def find_places(cfg: ProbeConfig) -> tuple[Path, Path]:
+    """Return where the table and the figure go.
+
+    Raises:
+        ValueError: if a trial would take the place of what README shows.
+    """
+    if cfg.out is not None:
+        return cfg.out / TABLE.name, cfg.out / FIGURE.name
+    if changed := non_defaults(cfg).keys() - {"n_threads"}:
+        asked = ", ".join(cli.flags(cfg, changed))
+        raise ValueError(f"--out is missing: with {asked} it is not what README shows")
+    return TABLE, FIGURE
+
+
 def main() -> None:
     """Measure every game, write the table, draw the figure."""
     cfg = cli.parse_settings(ProbeConfig, __doc__ or "")
+    table, figure = find_places(cfg)
     prepare_process(cfg.n_threads)
     origin = provenance()
     rows: list[Probe] = []
@@ -108,10 +124,10 @@ def main() -> None:
         for row in found:
             interval = f"({row.low:.3f} to {row.high:.3f})"
             print(f"{game:<8} {row.signal:<30} {row.correlation:6.3f} {interval}")
-    write_rows(TABLE, Probe._fields, rows)
+    write_rows(table, Probe._fields, rows)
     mpl.use("agg")
-    write_atomically(FIGURE, functools.partial(draw_augmented(shown).savefig, dpi=80))
-    print(f"wrote {TABLE} and {FIGURE}")
+    write_atomically(figure, functools.partial(draw_augmented(shown).savefig, dpi=80))
+    print(f"wrote {table} and {figure}")
 
 
 if __name__ == "__main__":

@@ -103,21 +103,25 @@ def test_the_command_writes_a_row_a_signal_and_a_figure(monkeypatch, tmp_path, c
     for grade in ("medium", "good"):
         path = write_zip(tmp_path / f"env{env_id}_{grade}.zip", tiny_state(n_actions=6))
         path.with_suffix(".json").write_text(json.dumps({"env_id": env_id, "grade": grade}))
-    for name, place in (("TEACHERS", "."), ("TABLE", "u.csv"), ("FIGURE", "u.png")):
-        monkeypatch.setattr(probe_uncertainty, name, tmp_path / place)
+    monkeypatch.setattr(probe_uncertainty, "TEACHERS", tmp_path)
     changed = provenance() | {"commit": "abc", "dirty": True}
     monkeypatch.setattr(probe_uncertainty, "provenance", lambda: changed)
     small = ["--n_games", "2", "--n_states", "3", "--every_steps", "2", "--n_threads", "1"]
-    assert run_main(monkeypatch, probe_uncertainty, *small) == 0
-    rows = read_rows(tmp_path / "u.csv", Probe)
+    assert run_main(monkeypatch, probe_uncertainty, *small, "--out", tmp_path / "o") == 0
+    rows = read_rows(tmp_path / "o" / "uncertainty.csv", Probe)
     assert [row.signal for row in rows] == [*AUGMENTATIONS, DEFAULT, ENTROPY]
     assert {(row.env_id, row.teacher, row.better) for row in rows} == {
         (env_id, f"env{env_id}_medium", f"env{env_id}_good")
     }
     assert {row.commit for row in rows} == {"abc-dirty"}
     assert all(row.low <= row.correlation <= row.high for row in rows)
-    assert (tmp_path / "u.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "o" / "uncertainty.png").read_bytes().startswith(b"\x89PNG")
     assert f"Pong     {AUGMENTATIONS[0]}" in capsys.readouterr().out
+
+
+def test_a_trial_does_not_take_the_place_of_what_readme_shows(monkeypatch, capsys):
+    assert run_main(monkeypatch, probe_uncertainty, "--n_states", 3, "--n_games", 2) == 2
+    assert "--out is missing: with --n_games, --n_states" in capsys.readouterr().err
 
 
 def test_without_graded_teachers_it_says_so(monkeypatch, tmp_path, capsys):
