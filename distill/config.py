@@ -57,7 +57,7 @@ class DistillConfig:
         None, "teacher .zip (default: the best of the game in teachers/)", Path
     )
     env: str | None = option(
-        None, f"game (default: the teacher's; without a teacher {DEFAULT_ENV})", str
+        None, f"game (default: that of --teacher_chkpt; without it {DEFAULT_ENV})", str
     )
     student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
     data_init: bool = data_init_option()
