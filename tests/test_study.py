@@ -164,6 +164,8 @@ def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
     assert [job.status for job in jobs] == ["stopped", "planned"]
     create = {"settings": to_mapping(jobs[0].run.cfg)}
     (jobs[0].folder / "config.yaml").write_text(json.dumps(create))  # as the command writes it
+    found = make_jobs([make_run(4), make_run(0)], out)  # what --dry_run shows
+    assert [job.status for job in found] == ["begun", "planned"]
     again = run_all([4, 0], out, program)
     assert [job.status for job in again] == ["done", "done"]
     assert ["--resume", str(jobs[0].folder), "--n_threads", "1"] in tape(out)

@@ -24,7 +24,8 @@ class Job:
 
     run: Run
     folder: Path
-    status: str = "planned"  # running, done, failed, stopped, elsewhere (a process of another)
+    # Or begun (to be gone on with), running, done, failed, stopped, elsewhere (another's process).
+    status: str = "planned"
     attempts: int = 0
     exit_status: int | None = None
     seconds: float = 0.0  # of this program's attempts
@@ -61,7 +62,8 @@ def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
     found, jobs = runs_in(out), []
     for run in runs:
         folder = found.get(run.id) or new_folder(out, run)
-        status = "done" if is_finished(folder) else "planned"
+        begun = "begun" if run.id in found else "planned"
+        status = "done" if is_finished(folder) else begun
         jobs.append(Job(run, folder, status))
     return jobs
 
