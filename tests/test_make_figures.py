@@ -89,7 +89,7 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     assert set(np.asarray(floor.get_ydata())) == {2.0}
 
 
-def test_small_networks_are_told_apart_by_precision_and_seed(tmp_path):
+def test_small_networks_have_a_color_a_precision_and_their_seeds_are_counted(tmp_path):
     runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "abc"]
     collect(runs, tmp_path / "curves.csv")
     bfloat16, float32 = "AMD EPYC (bfloat16), 2 cores", "AMD EPYC (float32), 2 cores"
@@ -99,11 +99,13 @@ def test_small_networks_are_told_apart_by_precision_and_seed(tmp_path):
         for p in read_rows(tmp_path / "curves.csv", Point)
     ]
     (axes,) = figures.draw_small(points, {}).axes
-    assert [line.get_label() for line in axes.lines] == [
-        "PPO net3",
-        "PPO net3, in float32",
-        "PPO net3, seed 1, in float32",
-    ]
+    legend = axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["PPO net3", "PPO net3, in float32, 2 seeds"]
+    colors = [to_hex(line.get_color()) for line in axes.lines]
+    assert len(colors) == 3
+    assert colors[0] != colors[1] == colors[2]
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():

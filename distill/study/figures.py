@@ -91,20 +91,25 @@ def draw_curves(points: Sequence[Point]) -> Figure:
 
 
 def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw how PPO learns in networks of a student's size, a panel a game.
+    """Draw how PPO learns in networks of a student's size, a panel a game, a color a setting.
 
     Args:
-        points: of all runs; others than these are left out. Seeds other than 0 are named.
+        points: of all runs; others than these are left out.
         levels: by game, what they are held against: scores by name, drawn as lines.
     """
     small = [p for p in points if small_network_of(p.kind)]
     figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
+        runs: dict[str, list[str]] = {}
         for p in {p.run: p for p in mine}.values():
-            seed = f", seed {p.seed}" if p.seed else ""
-            label = f"{p.kind}{seed}" + (", in float32" if was_float32(p.machine) else "")
-            axes.plot(*curve(mine, p.run, TEACHER_CURVE), label=label)
+            setting = p.kind + (", in float32" if was_float32(p.machine) else "")
+            runs.setdefault(setting, []).append(p.run)
+        for i, (setting, names) in enumerate(runs.items()):
+            label = setting + (f", {len(names)} seeds" if len(names) > 1 else "")
+            for run in names:
+                axes.plot(*curve(mine, run, TEACHER_CURVE), f"C{i}", label=label)
+                label = ""  # each name once
         styles = itertools.cycle(
             ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )
