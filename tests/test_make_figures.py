@@ -90,22 +90,29 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
 
 
 def test_small_networks_have_a_color_a_precision_and_their_seeds_are_counted(tmp_path):
-    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "abc"]
+    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "abcd"]
     collect(runs, tmp_path / "curves.csv")
     bfloat16, float32 = "AMD EPYC (bfloat16), 2 cores", "AMD EPYC (float32), 2 cores"
-    made = {"a": (bfloat16, 0), "b": (float32, 0), "c": (float32, 1)}
+    asked = "2e6 --network net3 --precision float32"
+    made = {
+        "a": (bfloat16, 0, ""),
+        "b": (float32, 0, ""),
+        "c": (float32, 1, ""),
+        "d": (bfloat16, 2, asked),
+    }
     points = [
-        p._replace(kind="PPO net3", machine=made[p.run][0], seed=made[p.run][1])
+        p._replace(kind="PPO net3", machine=machine, seed=seed, command=command)
         for p in read_rows(tmp_path / "curves.csv", Point)
+        for machine, seed, command in [made[p.run]]
     ]
     (axes,) = figures.draw_small(points, {}).axes
     legend = axes.get_legend()
     assert legend is not None
     named = [text.get_text() for text in legend.get_texts()]
-    assert named == ["PPO net3", "PPO net3, in float32, 2 seeds"]
+    assert named == ["PPO net3", "PPO net3, in float32, 3 seeds"]
     colors = [to_hex(line.get_color()) for line in axes.lines]
-    assert len(colors) == 3
-    assert colors[0] != colors[1] == colors[2]
+    assert len(colors) == 4
+    assert colors[0] != colors[1] == colors[2] == colors[3]
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():

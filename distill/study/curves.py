@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from distill.device import was_float32
 from distill.origins import read_origin
 from distill.rows import read_rows, write_rows
 from distill.run_folder import name_of
@@ -27,6 +28,11 @@ class Point(NamedTuple):
     step: int
     tag: str
     value: float
+
+    @property
+    def is_float32(self) -> bool:
+        """Whether the run computed in float32: as asked, or on a machine without bfloat16."""
+        return was_float32(self.machine) or "--precision float32" in self.command
 
 
 def read_curve(run_dir: Path) -> list[Point]:

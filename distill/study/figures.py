@@ -11,7 +11,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.device import was_float32
 from distill.origins import THEN, small_network_of
 from distill.study.curves import TEACHER_CURVE, Point
 from distill.study.rungs import Rung
@@ -103,7 +102,7 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         mine = [p for p in small if p.env_id == env_id]
         runs: dict[str, list[str]] = {}
         for p in {p.run: p for p in mine}.values():
-            setting = p.kind + (", in float32" if was_float32(p.machine) else "")
+            setting = p.kind + (", in float32" if p.is_float32 else "")
             runs.setdefault(setting, []).append(p.run)
         for i, (setting, names) in enumerate(runs.items()):
             label = setting + (f", {len(names)} seeds" if len(names) > 1 else "")

@@ -6,7 +6,6 @@ from collections.abc import Container, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from distill.cli import parse_settings
-from distill.device import was_float32
 from distill.origins import THEN
 from distill.study.curves import TEACHER_CURVE, Point
 from distill.study.figures import curve, finish, panels
@@ -54,7 +53,7 @@ def draw_published(
         steps, scores = zip(*(point for point in zoo[env_id] if point[0] <= reach), strict=True)
         axes.plot(steps, scores, color="black", label="rl-zoo, published")
         for p in {p.run: p for p in mine}.values():
-            precision = ", float32" if was_float32(p.machine) else ", bfloat16"
+            precision = ", float32" if p.is_float32 else ", bfloat16"
             axes.plot(*curve(mine, p.run, TEACHER_CURVE), label=names[p.run] + precision)
         finish(axes, env_id)
         axes.set_xscale("linear")
