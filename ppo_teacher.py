@@ -116,7 +116,9 @@ def train(
     """Train, from the start or from a checkpoint, to the total that was asked for."""
     assert cfg.total_steps is not None
     done = first_step(cfg) if state is None else state["steps"]
-    print(f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}", flush=True)
+    title = f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}"
+    if state is None:  # building takes its time, and cannot be refused any more
+        print(title, flush=True)
     model = build(cfg, first_step=done)
     go_on(model, cfg, fresh=state is None)
     if state is not None:
@@ -130,6 +132,7 @@ def train(
             save_run(run_dir, training_state(model))
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
+            print(title)
         print(first_score_note(cfg.env, cfg.n_envs))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
