@@ -61,10 +61,10 @@ def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
     """Pair runs with their folders, old ones where there are, and note which are done."""
     found, jobs = runs_in(out), []
     for run in runs:
-        folder = found.get(run.id) or new_folder(out, run)
-        begun = "begun" if run.id in found else "planned"
-        status = "done" if is_finished(folder) else begun
-        jobs.append(Job(run, folder, status))
+        if folder := found.get(run.id):
+            jobs.append(Job(run, folder, "done" if is_finished(folder) else "begun"))
+        else:
+            jobs.append(Job(run, new_folder(out, run)))
     return jobs
 
 
