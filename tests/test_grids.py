@@ -141,8 +141,19 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    games = 100 if grid in ("students", "budgets", "teachers", "breakout") else 50
+    games = 100 if grid in ("students", "updates", "budgets", "teachers", "breakout") else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
+
+
+def test_updates_grow_fewer_in_as_many_steps_for_large_and_small_students_alike():
+    runs = chosen(plan("updates", GOOD), seed="0", game="Freeway")
+    assert {run.cfg.total_steps for run in runs} == {DistillConfig.total_steps}
+    assert {run.cfg.batch_size for run in runs} == {DistillConfig.batch_size}
+    for student in ("net3", "net1", "nature"):
+        intervals = [run.cfg.steps_per_update for run in chosen(runs, student=student)]
+        assert sorted(intervals) == [4, 16, 64, 256]
+    usual = chosen(runs, updates="one in 4 steps")
+    assert {run.id for run in usual} <= {run.id for run in plan("students", GOOD)}  # run once
 
 
 def test_other_teachers_are_the_best_ones_those_of_all_grades_and_of_a_third_game():

@@ -11,7 +11,7 @@ from distill.types import WIDTHS
 
 Values = Mapping[str, Mapping[str, Any]]
 
-BUDGET = DistillConfig.total_steps
+BUDGET, USUAL = DistillConfig.total_steps, DistillConfig.steps_per_update
 GRADES = ("good", "medium", "bad")
 BEST = "best"  # a teacher that came after the studies had begun with their good one
 GAMES = {
@@ -41,6 +41,10 @@ AXES: Mapping[str, Values] = {
         "1.6 wholes": {"total_steps": 16 * BUDGET // 10},
         "double": {"total_steps": 2 * BUDGET},
         "fourfold": {"total_steps": 4 * BUDGET},
+    },
+    "updates": {  # of one minibatch each, in as many steps
+        f"one in {n} steps": {"steps_per_update": n} if n != USUAL else {}
+        for n in (USUAL, 4 * USUAL, 16 * USUAL, 64 * USUAL)
     },
     "arm": {
         "plain": {},

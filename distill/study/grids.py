@@ -18,7 +18,7 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("students", "budgets", "teachers", "breakout")
+LEVEL_GRIDS = ("students", "updates", "budgets", "teachers", "breakout")
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -26,6 +26,7 @@ FIRST_ARMS = ("plain", "aux", "bonus", "both")
 WITHOUT_TEACHER = ("bonus alone", "both alone")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
+USUAL_UPDATES, *FEWER_UPDATES = AXES["updates"]
 ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
 # thread (bfloat16) a quarter of the budget takes aux and bonus 1.5 to 1.6 times as long as plain,
@@ -56,6 +57,26 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {"student": ("1pct", "0.3pct", "0.1pct"), "game": BOTH_GAMES, "seed": THREE},
         {"student": ("nature",), "game": BOTH_GAMES, "seed": ("0",)},
         {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
+    ),
+    "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
+        {
+            "student": ("net3", "net1"),
+            "updates": (USUAL_UPDATES, *FEWER_UPDATES),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+        },
+        {
+            "student": ("nature",),
+            "updates": tuple(FEWER_UPDATES),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+        },
+        {
+            "student": ("nature",),
+            "updates": (USUAL_UPDATES,),
+            "game": BOTH_GAMES,
+            "seed": ("0",),
+        },
     ),
     "budgets": (
         {
