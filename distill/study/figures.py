@@ -61,6 +61,24 @@ def draw_teachers(axes: Axes, points: Sequence[Point]) -> None:
         axes.plot(*curve(points, run, TEACHER_CURVE), label=label)
 
 
+def draw_by_name(axes: Axes, points: Sequence[Point], names: Mapping[str, str]) -> None:
+    """Draw how runs of PPO learn, a color for each name; those of several runs count them.
+
+    Args:
+        axes: where to draw.
+        points: of these runs.
+        names: what each run is called.
+    """
+    runs: dict[str, list[str]] = {}
+    for run, name in names.items():
+        runs.setdefault(name, []).append(run)
+    for i, (name, called_so) in enumerate(runs.items()):
+        label = name + (f", {len(called_so)} seeds" if len(called_so) > 1 else "")
+        for run in called_so:
+            axes.plot(*curve(points, run, TEACHER_CURVE), f"C{i}", label=label)
+            label = ""  # each name once
+
+
 def finish(axes: Axes, env_id: str) -> None:
     """Name what is shown; the legend hangs beneath, where it hides no curve."""
     axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
@@ -100,15 +118,8 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
     figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
-        runs: dict[str, list[str]] = {}
-        for p in {p.run: p for p in mine}.values():
-            setting = p.kind + (", in float32" if p.is_float32 else "")
-            runs.setdefault(setting, []).append(p.run)
-        for i, (setting, names) in enumerate(runs.items()):
-            label = setting + (f", {len(names)} seeds" if len(names) > 1 else "")
-            for run in names:
-                axes.plot(*curve(mine, run, TEACHER_CURVE), f"C{i}", label=label)
-                label = ""  # each name once
+        settings = {p.run: p.kind + (", in float32" if p.is_float32 else "") for p in mine}
+        draw_by_name(axes, mine, settings)
         styles = itertools.cycle(
             ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )

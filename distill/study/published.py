@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from distill.cli import parse_settings
 from distill.origins import THEN
-from distill.study.curves import TEACHER_CURVE, Point
-from distill.study.figures import curve, finish, panels
+from distill.study.curves import Point
+from distill.study.figures import draw_by_name, finish, panels
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
@@ -52,9 +52,8 @@ def draw_published(
         reach = max(p.step for p in mine)
         steps, scores = zip(*(point for point in zoo[env_id] if point[0] <= reach), strict=True)
         axes.plot(steps, scores, color="black", label="rl-zoo, published")
-        for p in {p.run: p for p in mine}.values():
-            precision = ", float32" if p.is_float32 else ", bfloat16"
-            axes.plot(*curve(mine, p.run, TEACHER_CURVE), label=names[p.run] + precision)
+        precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in mine}
+        draw_by_name(axes, mine, {run: f"{names[run]}, {precise[run]}" for run in precise})
         finish(axes, env_id)
         axes.set_xscale("linear")
     return figure
