@@ -9,7 +9,7 @@ from distill import cli
 from distill.cli import refuse_unheard
 from distill.config import DistillConfig
 from distill.idle import SWITCHES, refuse_idle
-from distill.settings import replace
+from distill.settings import replace, to_mapping
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
 from distill.study.grids import AS_LONG, BLOCKS
 from distill.study.plan import Run, identity, make_config, plan, teachers_by_grade
@@ -141,7 +141,9 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    games = 100 if grid in ("students", "updates", "budgets", "teachers", "breakout") else 50
+    games = (
+        100 if grid in ("students", "updates", "methods", "budgets", "teachers", "breakout") else 50
+    )
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
 
@@ -154,6 +156,25 @@ def test_updates_grow_fewer_in_as_many_steps_for_large_and_small_students_alike(
         assert sorted(intervals) == [4, 16, 64, 256]
     usual = chosen(runs, updates="one in 4 steps")
     assert {run.id for run in usual} <= {run.id for run in plan("students", GOOD)}  # run once
+
+
+def test_the_published_method_is_one_step_on_each_new_state_and_changed_in_one_thing_at_a_time():
+    runs = chosen(plan("methods", GOOD), seed="0", game="Freeway")
+    ours, published, *others = runs
+    assert ours.id in {run.id for run in plan("students", GOOD)}  # run once for both
+    cfg = published.cfg
+    assert cfg.batch_size == cfg.steps_per_update == cfg.n_envs * cfg.n_steps == cfg.ring_size // 2
+    changed, theirs = {}, to_mapping(cfg)
+    for run in others:
+        mine = to_mapping(run.cfg)
+        changed[run.labels["method"]] = {name for name in mine if mine[name] != theirs[name]}
+    assert list(changed.values()) == [
+        {"data_init"},
+        {"optimizer", "learning_rate"},  # each optimizer with a rate that suits it
+        {"ring_size"},
+        {"ring_size", "steps_per_update"},
+    ]
+    assert cfg.steps_per_update == 16 * others[-1].cfg.steps_per_update
 
 
 def test_other_teachers_are_the_best_ones_those_of_all_grades_and_of_a_third_game():

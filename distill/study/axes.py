@@ -21,6 +21,21 @@ GAMES = {
 }
 # Of every axis that a block says nothing of.
 DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
+# Student-driven distillation as sb3_distill's example has it (Spigler 2025, arXiv 2407.15134): one
+# step of Adam on the newest rollout, which is then forgotten; a ring holds two at least.
+PUBLISHED: Mapping[str, Any] = {
+    "n_steps": 5,
+    "ring_size": 2 * 5 * DistillConfig.n_envs,
+    "batch_size": 5 * DistillConfig.n_envs,
+    "steps_per_update": 5 * DistillConfig.n_envs,
+    "n_candidates": 1,
+    "optimizer": "adam",
+    "data_init": False,
+    "learning_rate": "3e-4",
+    "max_grad_norm": 0.5,
+    "epsilon": "0",
+}
+FROM_A_RING = {**PUBLISHED, "ring_size": DistillConfig.ring_size}
 ALONE = {"w_distill": "0", "c_int": "0.3", "w_entropy": "0.01"}
 
 
@@ -68,6 +83,14 @@ AXES: Mapping[str, Values] = {
             f"kl, both / {tau:g}": {"temperature": tau, "match_temperature": True}
             for tau in (0.01, 0.1, 3.0)
         },
+    },
+    "method": {
+        "defaults": {},
+        "as published": PUBLISHED,
+        "as published, standardized layers": {**PUBLISHED, "data_init": True},
+        "as published, Muon": {**PUBLISHED, "optimizer": "muon", "learning_rate": "2e-3:0"},
+        "as published, from a ring": FROM_A_RING,
+        "as published, from a ring, 16 times the updates": {**FROM_A_RING, "steps_per_update": 5},
     },
     "initial weights": {"standardized": {}, "random": {"data_init": False}},
     "actor": {

@@ -18,7 +18,7 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("students", "updates", "budgets", "teachers", "breakout")
+LEVEL_GRIDS = ("students", "updates", "methods", "budgets", "teachers", "breakout")
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -76,6 +76,14 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "updates": (USUAL_UPDATES,),
             "game": BOTH_GAMES,
             "seed": ("0",),
+        },
+    ),
+    "methods": (  # at the size, a quarter of the teacher's, at which students were seen to collapse
+        {
+            "student": ("net1",),
+            "method": tuple(AXES["method"]),
+            "game": BOTH_GAMES,
+            "seed": THREE,
         },
     ),
     "budgets": (
