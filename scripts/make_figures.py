@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from distill import cli
+from distill.config import DistillConfig
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.origins import small_network_of
@@ -77,13 +78,20 @@ def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
 def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of the studies, with their files' names."""
     whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
-    shares = {
-        "students": (whole, "student", "parameters of the student", parameters_of),
-        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of),
+    updates = f"updates in {DistillConfig.total_steps:,} steps"
+    shares = {  # cells, axis that is named, label of x, x, whether points are joined
+        "students": (whole, "student", "parameters of the student", parameters_of, False),
+        "updates": (grids["updates"], "student", updates, updates_of, True),
+        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of, False),
     }
-    for name, (cells, axis, x_label, x_of) in shares.items():
+    for name, (cells, axis, x_label, x_of, in_lines) in shares.items():
         if any(cell.shares for cell in cells):
-            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+            yield (
+                name,
+                cell_figures.draw_shares(
+                    cells, x_of, x_label=x_label, name_axis=axis, in_lines=in_lines
+                ),
+            )
     cells = grids["curiosity"]
     less_plain = "share minus plain students', 95 % (band: no effect)"
     arms = {
@@ -122,6 +130,11 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
 def parameters_of(cell: Cell) -> float:
     """Return how many parameters a cell's students have."""
     return cell.outcomes[0].parameters
+
+
+def updates_of(cell: Cell) -> float:
+    """Return how many updates a cell's students were given."""
+    return cell.outcomes[0].updates
 
 
 def seconds_of(cell: Cell) -> float:

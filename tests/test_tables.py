@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
 
 from distill.config import DistillConfig, decisive
 from distill.settings import replace, to_mapping
@@ -188,6 +189,30 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     assert [text.get_text() for text in axes.texts] == ["net3", "net2"]
     (crosses,) = [line for line in axes.lines if line.get_marker() == "x"]
     np.testing.assert_array_equal(crosses.get_ydata(), [*SHARES.values(), 0.5])
+
+
+def test_points_of_one_student_are_joined_from_left_to_right_where_lines_are_asked_for():
+    run = runs_of("sampling", sampling="uniform", game="Pong")[0]
+    shares = {("net3", "4"): 0.9, ("net3", "16"): 0.5, ("net1", "16"): 0.6, ("net1", "4"): 1.0}
+    cells = [
+        Cell({"game": "Pong", "student": s, "updates": n}, 3, [outcome(run, share)])
+        for (s, n), share in shares.items()
+    ]
+    figure = draw_shares(
+        cells,
+        lambda cell: 64 / int(cell.labels["updates"]),
+        x_label="x",
+        name_axis="student",
+        in_lines=True,
+    )
+    (axes,) = figure.axes
+    bars = [found for found in axes.containers if isinstance(found, ErrorbarContainer)]
+    named = {found.get_label(): found.lines[0] for found in bars}
+    drawn = {name: np.asarray(line.get_xydata()).tolist() for name, line in named.items()}
+    assert drawn == {"net1": [[4, 0.6], [16, 1.0]], "net3": [[4, 0.5], [16, 0.9]]}
+    assert {line.get_linestyle() for line in named.values()} == {"-"}
+    assert [round(tick) for tick in axes.get_xticks()] == [4, 16]  # each once
+    assert not axes.texts
 
 
 def test_what_is_shown_reaches_as_far_as_the_students_not_as_their_interval():

@@ -14,7 +14,12 @@ ROW_HEIGHT = 0.3  # inches, of an estimate
 
 
 def draw_shares(
-    cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
+    cells: Sequence[Cell],
+    x_of: Callable[[Cell], float],
+    *,
+    x_label: str,
+    name_axis: str,
+    in_lines: bool = False,
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
@@ -26,34 +31,49 @@ def draw_shares(
         x_of: what a cell is drawn at, on a logarithmic axis.
         x_label: its name.
         name_axis: the axis of the grid whose values are written beside the points.
+        in_lines: join the points of one value and name each line instead.
     """
     done = [cell for cell in cells if cell.shares]
     figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
     for axes, game in games:
-        mine = [cell for cell in done if cell.labels["game"] == game]
+        mine = sorted((cell for cell in done if cell.labels["game"] == game), key=x_of)
         x = [x_of(cell) for cell in mine]
-        draw_means(axes, mine, x, name_axis)
+        if in_lines:
+            for name in sorted({cell.labels[name_axis] for cell in mine}):
+                line = [cell for cell in mine if cell.labels[name_axis] == name]
+                draw_means(axes, line, [x_of(cell) for cell in line], style="o-", label=name)
+        else:
+            draw_means(axes, mine, x)
+            write_names(axes, mine, x, name_axis)
         draw_runs(axes, mine, x)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
-        axes.set_xticks(x, [f"{at:,.0f}" for at in x], rotation=30)
+        ticks = list(dict.fromkeys(x))
+        axes.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], rotation=30)
         axes.minorticks_off()
         axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
     return figure
 
 
-def draw_means(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis: str) -> None:
-    """Draw each cell's mean share with its interval, hollow of a single run, and its name."""
+def draw_means(
+    axes: Axes, cells: Sequence[Cell], x: Sequence[float], *, style: str = "o", label: str = ""
+) -> None:
+    """Draw each cell's mean share with its interval, hollow of a single run."""
     y = [float(np.mean(cell.shares)) for cell in cells]
     bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
     reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
-    axes.errorbar(x, y, yerr=reach.T, fmt="o", capsize=3)
+    axes.errorbar(x, y, yerr=reach.T, fmt=style, capsize=3, label=label)
     single = [i for i, cell in enumerate(cells) if len(cell.shares) == 1]
     hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
     axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
-    for cell, at_x, at_y in zip(cells, x, y, strict=True):
+
+
+def write_names(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis: str) -> None:
+    """Write each cell's value of an axis beside its mean."""
+    for cell, at_x in zip(cells, x, strict=True):
+        at_y = float(np.mean(cell.shares))
         name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
         axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)
 

@@ -67,15 +67,15 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         },
         {
             "student": ("nature",),
-            "updates": tuple(FEWER_UPDATES),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-        },
-        {
-            "student": ("nature",),
             "updates": (USUAL_UPDATES,),
             "game": BOTH_GAMES,
             "seed": ("0",),
+        },
+        {
+            "student": ("nature",),
+            "updates": tuple(FEWER_UPDATES),
+            "game": BOTH_GAMES,
+            "seed": THREE,
         },
     ),
     "methods": (  # at the size, a quarter of the teacher's, at which students were seen to collapse
