@@ -35,6 +35,7 @@ PUBLISHED: Mapping[str, Any] = {
     "max_grad_norm": 0.5,
     "epsilon": "0",
 }
+OUR_RATE = {"learning_rate": str(DistillConfig.learning_rate)}
 FROM_A_RING = {**PUBLISHED, "ring_size": DistillConfig.ring_size}
 ALONE = {"w_distill": "0", "c_int": "0.3", "w_entropy": "0.01"}
 
@@ -88,7 +89,8 @@ AXES: Mapping[str, Values] = {
         "defaults": {},
         "as published": PUBLISHED,
         "as published, standardized layers": {**PUBLISHED, "data_init": True},
-        "as published, Muon": {**PUBLISHED, "optimizer": "muon", "learning_rate": "2e-3:0"},
+        "as published, our learning rate": {**PUBLISHED, **OUR_RATE},
+        "as published, our learning rate, Muon": {**PUBLISHED, **OUR_RATE, "optimizer": "muon"},
         "as published, from a ring": FROM_A_RING,
         "as published, from a ring, 16 times the updates": {**FROM_A_RING, "steps_per_update": 5},
     },
