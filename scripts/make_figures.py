@@ -79,19 +79,14 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of the studies, with their files' names."""
     whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
     updates = f"updates in {DistillConfig.total_steps:,} steps"
-    shares = {  # cells, axis that is named, label of x, x, whether points are joined
-        "students": (whole, "student", "parameters of the student", parameters_of, False),
-        "updates": (grids["updates"], "student", updates, updates_of, True),
-        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of, False),
+    shares = {
+        "students": (whole, "student", "parameters of the student", parameters_of),
+        "updates": (grids["updates"], "student", updates, updates_of),
+        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of),
     }
-    for name, (cells, axis, x_label, x_of, in_lines) in shares.items():
+    for name, (cells, axis, x_label, x_of) in shares.items():
         if any(cell.shares for cell in cells):
-            yield (
-                name,
-                cell_figures.draw_shares(
-                    cells, x_of, x_label=x_label, name_axis=axis, in_lines=in_lines
-                ),
-            )
+            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
     cells = grids["curiosity"]
     less_plain = "share minus plain students', 95 % (band: no effect)"
     arms = {

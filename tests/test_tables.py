@@ -191,7 +191,7 @@ def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     np.testing.assert_array_equal(crosses.get_ydata(), [*SHARES.values(), 0.5])
 
 
-def test_points_of_one_student_are_joined_from_left_to_right_where_lines_are_asked_for():
+def test_points_of_one_student_are_joined_from_left_to_right():
     run = runs_of("sampling", sampling="uniform", game="Pong")[0]
     shares = {("net3", "4"): 0.9, ("net3", "16"): 0.5, ("net1", "16"): 0.6, ("net1", "4"): 1.0}
     cells = [
@@ -199,11 +199,7 @@ def test_points_of_one_student_are_joined_from_left_to_right_where_lines_are_ask
         for (s, n), share in shares.items()
     ]
     figure = draw_shares(
-        cells,
-        lambda cell: 64 / int(cell.labels["updates"]),
-        x_label="x",
-        name_axis="student",
-        in_lines=True,
+        cells, lambda cell: 64 / int(cell.labels["updates"]), x_label="x", name_axis="student"
     )
     (axes,) = figure.axes
     bars = [found for found in axes.containers if isinstance(found, ErrorbarContainer)]

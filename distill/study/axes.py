@@ -11,7 +11,7 @@ from distill.types import WIDTHS
 
 Values = Mapping[str, Mapping[str, Any]]
 
-BUDGET, USUAL = DistillConfig.total_steps, DistillConfig.steps_per_update
+BUDGET = DistillConfig.total_steps
 GRADES = ("good", "medium", "bad")
 BEST = "best"  # a teacher that came after the studies had begun with their good one
 GAMES = {
@@ -23,11 +23,12 @@ GAMES = {
 DEFAULTS = {"student": "net3", "game": "Freeway", "teacher": "good", "budget": "whole"}
 # Student-driven distillation as sb3_distill's example has it (Spigler 2025, arXiv 2407.15134): one
 # step of Adam on the newest rollout, which is then forgotten; a ring holds two at least.
+ROLLOUT = 5 * DistillConfig.n_envs
 PUBLISHED: Mapping[str, Any] = {
     "n_steps": 5,
-    "ring_size": 2 * 5 * DistillConfig.n_envs,
-    "batch_size": 5 * DistillConfig.n_envs,
-    "steps_per_update": 5 * DistillConfig.n_envs,
+    "ring_size": 2 * ROLLOUT,
+    "batch_size": ROLLOUT,
+    "steps_per_update": ROLLOUT,
     "n_candidates": 1,
     "optimizer": "adam",
     "data_init": False,
@@ -59,8 +60,8 @@ AXES: Mapping[str, Values] = {
         "fourfold": {"total_steps": 4 * BUDGET},
     },
     "updates": {  # of one minibatch each, in as many steps
-        f"one in {n} steps": {"steps_per_update": n} if n != USUAL else {}
-        for n in (USUAL, 4 * USUAL, 16 * USUAL, 64 * USUAL)
+        f"one in {n} steps": {"steps_per_update": n}
+        for n in (DistillConfig.steps_per_update * fewer for fewer in (1, 4, 16, 64))
     },
     "arm": {
         "plain": {},
@@ -92,7 +93,10 @@ AXES: Mapping[str, Values] = {
         "as published, our learning rate": {**PUBLISHED, **OUR_RATE},
         "as published, our learning rate, Muon": {**PUBLISHED, **OUR_RATE, "optimizer": "muon"},
         "as published, from a ring": FROM_A_RING,
-        "as published, from a ring, 16 times the updates": {**FROM_A_RING, "steps_per_update": 5},
+        "as published, from a ring, 16 times the updates": {
+            **FROM_A_RING,
+            "steps_per_update": ROLLOUT // 16,
+        },
     },
     "initial weights": {"standardized": {}, "random": {"data_init": False}},
     "actor": {

@@ -7,19 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.statistics import Interval, t_interval
-from distill.study.cells import Cell
+from distill.study.cells import Cell, cells_with
 from distill.study.figures import panels
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
 
 
 def draw_shares(
-    cells: Sequence[Cell],
-    x_of: Callable[[Cell], float],
-    *,
-    x_label: str,
-    name_axis: str,
-    in_lines: bool = False,
+    cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
@@ -30,17 +25,18 @@ def draw_shares(
         cells: of one grid; those without a result are left out.
         x_of: what a cell is drawn at, on a logarithmic axis.
         x_label: its name.
-        name_axis: the axis of the grid whose values are written beside the points.
-        in_lines: join the points of one value and name each line instead.
+        name_axis: the axis of the grid whose values name the points; where several of a game
+            have one name they are joined, and the line is named instead.
     """
     done = [cell for cell in cells if cell.shares]
     figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
     for axes, game in games:
         mine = sorted((cell for cell in done if cell.labels["game"] == game), key=x_of)
         x = [x_of(cell) for cell in mine]
-        if in_lines:
-            for name in sorted({cell.labels[name_axis] for cell in mine}):
-                line = [cell for cell in mine if cell.labels[name_axis] == name]
+        names = sorted({cell.labels[name_axis] for cell in mine})
+        if len(names) < len(mine):
+            for name in names:
+                line = cells_with(mine, **{name_axis: name})
                 draw_means(axes, line, [x_of(cell) for cell in line], style="o-", label=name)
         else:
             draw_means(axes, mine, x)
@@ -61,7 +57,7 @@ def draw_means(
     axes: Axes, cells: Sequence[Cell], x: Sequence[float], *, style: str = "o", label: str = ""
 ) -> None:
     """Draw each cell's mean share with its interval, hollow of a single run."""
-    y = [float(np.mean(cell.shares)) for cell in cells]
+    y = [cell.mean_share for cell in cells]
     bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
     reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
     axes.errorbar(x, y, yerr=reach.T, fmt=style, capsize=3, label=label)
@@ -73,9 +69,8 @@ def draw_means(
 def write_names(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis: str) -> None:
     """Write each cell's value of an axis beside its mean."""
     for cell, at_x in zip(cells, x, strict=True):
-        at_y = float(np.mean(cell.shares))
         name, below = cell.labels[name_axis], {"xytext": (4, -12), "fontsize": "small"}
-        axes.annotate(name, (at_x, at_y), textcoords="offset points", **below)
+        axes.annotate(name, (at_x, cell.mean_share), textcoords="offset points", **below)
 
 
 def draw_runs(axes: Axes, cells: Sequence[Cell], x: Sequence[float]) -> None:

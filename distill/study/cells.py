@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from distill.config import DistillConfig
 from distill.device import was_float32
 from distill.settings import from_mapping
@@ -29,6 +31,11 @@ class Cell(NamedTuple):
     def shares(self) -> list[float]:
         """Return each seed's share of the teacher's score above the floor."""
         return [o.score_share for o in self.outcomes if o.score_share is not None]
+
+    @property
+    def mean_share(self) -> float:
+        """Return the mean of those; there must be one."""
+        return float(np.mean(self.shares))
 
     @property
     def seconds(self) -> list[float]:

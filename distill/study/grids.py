@@ -61,7 +61,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
         {
             "student": ("net3", "net1"),
-            "updates": (USUAL_UPDATES, *FEWER_UPDATES),
+            "updates": tuple(AXES["updates"]),
             "game": BOTH_GAMES,
             "seed": THREE,
         },

@@ -29,9 +29,9 @@ def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
         return NO_SHARE if cell.outcomes else "not run"
-    mean, bounds = float(np.mean(cell.shares)), t_interval(cell.shares)
+    bounds = t_interval(cell.shares)
     within = "" if bounds is None else f" ({bounds[0]:.1%} to {bounds[1]:.1%})"
-    text = f"{mean:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
+    text = f"{cell.mean_share:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
     left = cell.n_planned - len(cell.outcomes)
     return text + (f", {left} not run" if left else "")
 
