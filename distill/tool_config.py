@@ -20,8 +20,8 @@ from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
-    *("students", "updates", "methods", "budgets", "teachers", "breakout", "initialization"),
-    *("losses", "actors", "sampling", "settings", "encoder", "curiosity"),
+    *("best", "students", "updates", "methods", "budgets", "teachers", "breakout"),
+    *("initialization", "losses", "actors", "sampling", "settings", "encoder", "curiosity"),
 )
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_512"),

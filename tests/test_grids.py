@@ -141,9 +141,8 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    games = (
-        100 if grid in ("students", "updates", "methods", "budgets", "teachers", "breakout") else 50
-    )
+    levels = ("best", "students", "updates", "methods", "budgets", "teachers", "breakout")
+    games = 100 if grid in levels else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
 
@@ -176,6 +175,14 @@ def test_the_published_method_is_one_step_on_each_new_state_and_changed_in_one_t
         {"ring_size", "steps_per_update"},
     ]
     assert cfg.steps_per_update == 16 * others[-1].cfg.steps_per_update
+
+
+def test_students_of_the_best_teachers_are_of_all_sizes_and_their_usual_ones_run_once():
+    runs, others = (plan(grid, ALL_TEACHERS) for grid in ("best", "students"))
+    assert {run.labels["teacher"] for run in runs} == {BEST}
+    assert [run.labels | {"teacher": "good"} for run in runs] == [run.labels for run in others]
+    usual = chosen(plan("teachers", ALL_TEACHERS), teacher=BEST)
+    assert {run.id for run in usual} <= {run.id for run in chosen(runs, student="net3")}
 
 
 def test_other_teachers_are_the_best_ones_those_of_all_grades_and_of_a_third_game():

@@ -18,7 +18,7 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("students", "updates", "methods", "budgets", "teachers", "breakout")
+LEVEL_GRIDS = ("best", "students", "updates", "methods", "budgets", "teachers", "breakout")
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -51,13 +51,15 @@ def _as_long_as(budget: str) -> tuple[str, ...]:
     return tuple(sorted({longer for (b, _), longer in AS_LONG.items() if b == budget}))
 
 
+SIZES: Sequence[Block] = (
+    {"student": ("net3", "net2", "net1"), "game": BOTH_GAMES, "seed": FIVE},
+    {"student": ("1pct", "0.3pct", "0.1pct"), "game": BOTH_GAMES, "seed": THREE},
+    {"student": ("nature",), "game": BOTH_GAMES, "seed": ("0",)},
+    {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
+)
 BLOCKS: Mapping[str, Sequence[Block]] = {
-    "students": (
-        {"student": ("net3", "net2", "net1"), "game": BOTH_GAMES, "seed": FIVE},
-        {"student": ("1pct", "0.3pct", "0.1pct"), "game": BOTH_GAMES, "seed": THREE},
-        {"student": ("nature",), "game": BOTH_GAMES, "seed": ("0",)},
-        {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
-    ),
+    "best": tuple({**block, "teacher": (BEST,)} for block in SIZES),  # what users distill
+    "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
         {
             "student": ("net3", "net1"),
