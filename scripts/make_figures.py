@@ -77,10 +77,11 @@ def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
 
 def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of the studies, with their files' names."""
-    whole = [cell for cell in grids["students"] if cell.labels["budget"] == "whole"]
+    sizes = [*grids["best"], *grids["students"]]
+    whole = [cell for cell in sizes if cell.labels["budget"] == DEFAULTS["budget"]]
     updates = f"updates in {DistillConfig.total_steps:,} steps"
     shares = {
-        "students": (whole, "student", "parameters of the student", parameters_of),
+        "students": (whole, "teacher", f"parameters: {names_of(whole)}", parameters_of),
         "updates": (grids["updates"], "student", updates, updates_of),
         "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of),
     }
@@ -120,6 +121,12 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
             mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
             levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
     return levels
+
+
+def names_of(cells: Sequence[Cell]) -> str:
+    """Return the names of cells' students, the smallest first."""
+    sizes = {cell.labels["student"]: parameters_of(cell) for cell in cells if cell.outcomes}
+    return ", ".join(sorted(sizes, key=lambda name: sizes[name]))
 
 
 def parameters_of(cell: Cell) -> float:

@@ -12,7 +12,7 @@ from distill.config import DistillConfig, decisive
 from distill.settings import replace, to_mapping
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
-from distill.study.cell_figures import draw_shares
+from distill.study.cell_figures import draw_shares, gather, spread
 from distill.study.cells import Cell, by_identity
 from distill.study.cells import cells_of as lay_out
 from distill.study.outcomes import Outcome
@@ -205,7 +205,10 @@ def test_points_of_one_student_are_joined_from_left_to_right():
     bars = [found for found in axes.containers if isinstance(found, ErrorbarContainer)]
     named = {found.get_label(): found.lines[0] for found in bars}
     drawn = {name: np.asarray(line.get_xydata()).tolist() for name, line in named.items()}
-    assert drawn == {"net1": [[4, 0.6], [16, 1.0]], "net3": [[4, 0.5], [16, 0.9]]}
+    assert drawn == {
+        "net1 student": [[4, 0.6], [16, 1.0]],
+        "net3 student": [[4, 0.5], [16, 0.9]],
+    }
     assert {line.get_linestyle() for line in named.values()} == {"-"}
     assert [round(tick) for tick in axes.get_xticks()] == [4, 16]  # each once
     assert not axes.texts
@@ -216,7 +219,17 @@ def test_what_is_shown_reaches_as_far_as_the_students_not_as_their_interval():
     found = [outcome(run, share) for run, share in zip(runs, (0.8, -1.2, -1.0), strict=True)]
     cell = Cell({"game": "Pong", "student": "0.1pct"}, 3, found)
     (axes,) = draw_shares([cell], lambda _: 250.0, x_label="x", name_axis="student").axes
-    assert axes.get_ylim() == pytest.approx((-1.2 - 0.12 * 2.2, 1 + 0.12 * 2.2))
+    room = 0.12 * spread(-1.2)  # of what is shown, up to the teacher, where shares are drawn at 0
+    assert spread(axes.get_ylim()) == pytest.approx([spread(-1.2) + room, -room])
+
+
+def test_shares_near_the_teacher_are_drawn_apart_and_losses_ten_times_as_large_evenly():
+    assert spread([0.98, 1.0, 1.02]) == pytest.approx([-np.log(2), 0, np.log(2)])
+    lost = np.array([1, 10, 100])  # of the teacher's range: each ten times the one before
+    assert np.diff(spread(1 - lost)) == pytest.approx([-np.log(10)] * 2, rel=0.01)
+    shares = np.array([-4.0, 0.0, 0.9, 1.0, 1.3])
+    assert gather(spread(shares)) == pytest.approx(shares)
+    assert np.all(np.diff(spread(shares)) > 0)
 
 
 def test_settings_that_decide_a_result_name_no_place():

@@ -5,12 +5,31 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from distill.statistics import Interval, t_interval
 from distill.study.cells import Cell, cells_with
 from distill.study.figures import panels
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
+RESOLUTION = 0.02  # of the share: about so much is seen of what is near the teacher
+SHARE_TICKS = (-2, -1, 0, 0.5, 0.8, 0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.2)
+
+
+def spread(share: ArrayLike) -> NDArray[np.float64]:
+    """Map shares to where they are drawn, by how far from the teacher's they are.
+
+    Linear near it and logarithmic beyond, so that 98 and 100 % are told apart beside a student
+    that is below the floor: sign(s - 1) log(1 + |s - 1| / RESOLUTION).
+    """
+    gain = np.asarray(share, np.float64) - 1
+    return np.sign(gain) * np.log1p(np.abs(gain) / RESOLUTION)
+
+
+def gather(place: ArrayLike) -> NDArray[np.float64]:
+    """Map places back to shares, the inverse of `spread`."""
+    at = np.asarray(place, np.float64)
+    return 1 + np.sign(at) * RESOLUTION * np.expm1(np.abs(at))
 
 
 def draw_shares(
@@ -19,7 +38,8 @@ def draw_shares(
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
     A point is a mean with its interval, hollow of a single run; crosses are the runs themselves,
-    which say how far up and down is shown: an interval may reach beyond.
+    which say how far up and down is shown: an interval may reach beyond. Shares are drawn where
+    `spread` has them.
 
     Args:
         cells: of one grid; those without a result are left out.
@@ -37,7 +57,8 @@ def draw_shares(
         if len(names) < len(mine):
             for name in names:
                 line = cells_with(mine, **{name_axis: name})
-                draw_means(axes, line, [x_of(cell) for cell in line], style="o-", label=name)
+                at, label = [x_of(cell) for cell in line], f"{name} {name_axis}"
+                draw_means(axes, line, at, style="o-", label=label)
         else:
             draw_means(axes, mine, x)
             write_names(axes, mine, x, name_axis)
@@ -78,8 +99,11 @@ def draw_runs(axes: Axes, cells: Sequence[Cell], x: Sequence[float]) -> None:
     runs = [(at, share) for at, cell in zip(x, cells, strict=True) for share in cell.shares]
     axes.plot(*zip(*runs, strict=True), "x", color="black", markersize=4, label="a student")
     shown = [0.0, 1.0, *(share for _, share in runs)]
-    room = 0.12 * (max(shown) - min(shown))
-    axes.set_ylim(min(shown) - room, max(shown) + room)
+    low, high = spread([min(shown), max(shown)])
+    room = 0.12 * (high - low)
+    axes.set_yscale("function", functions=(spread, gather))
+    axes.set_yticks(SHARE_TICKS, [f"{100 * tick:.0f} %" for tick in SHARE_TICKS])
+    axes.set_ylim(*gather([low - room, high + room]))
 
 
 def draw_estimates(
