@@ -21,7 +21,8 @@ from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
     *("best", "students", "updates", "methods", "budgets", "teachers", "breakout"),
-    *("initialization", "losses", "actors", "sampling", "settings", "encoder", "curiosity"),
+    *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
+    "curiosity",
 )
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_512"),

@@ -128,6 +128,17 @@ def test_encoders_differ_in_which_losses_of_the_icm_reach_them_and_how_much():
     assert all(run.cfg.curiosity == "aux" for run in runs if run.cfg.use_icm)
 
 
+def test_bonuses_differ_in_their_factor_and_the_usual_one_is_run_once():
+    runs = chosen(plan("bonus", ALL_TEACHERS), seed="0", game="Pong", teacher="good")
+    plain, *others = runs
+    assert not plain.cfg.use_curiosity
+    assert [run.cfg.c_int.start for run in others] == [0.1, 0.3, 1.0, 3.0]
+    for run in others:
+        assert replace(run.cfg, c_int=DistillConfig.c_int) == others[1].cfg  # nothing else
+    ids = {run.id for run in plan("curiosity", ALL_TEACHERS)}
+    assert {plain.id, others[1].id} <= ids
+
+
 def test_encoders_meet_plain_students_that_trained_as_long():
     runs = plan("encoder", GOOD)
     (longer,) = {run.labels["budget"] for run in runs} - {"quarter"}

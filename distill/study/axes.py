@@ -142,5 +142,12 @@ AXES: Mapping[str, Values] = {
             for weight in (0.03, 0.1, 0.3, 1.0)
         },
     },
+    "bonus": {
+        "none": {},
+        **{
+            f"factor {factor:g}": _curious("bonus", c_int=f"{factor}:0:0.8")
+            for factor in (0.1, 0.3, 1.0, 3.0)
+        },
+    },
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }

@@ -51,6 +51,11 @@ def _as_long_as(budget: str) -> tuple[str, ...]:
     return tuple(sorted({longer for (b, _), longer in AS_LONG.items() if b == budget}))
 
 
+def _values_of(axis: str, budget: str) -> Block:
+    """Ask of an axis what each of its values does to both games' students, by three seeds."""
+    return {axis: tuple(AXES[axis]), "game": BOTH_GAMES, "seed": THREE, "budget": (budget,)}
+
+
 SIZES: Sequence[Block] = (
     {"student": ("net3", "net2", "net1"), "game": BOTH_GAMES, "seed": FIVE},
     {"student": ("1pct", "0.3pct", "0.1pct"), "game": BOTH_GAMES, "seed": THREE},
@@ -61,18 +66,8 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     "best": tuple({**block, "teacher": (BEST,)} for block in SIZES),  # what users distill
     "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
-        {
-            "student": ("net3", "net1"),
-            "updates": tuple(AXES["updates"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-        },
-        {
-            "student": ("nature",),
-            "updates": (USUAL_UPDATES,),
-            "game": BOTH_GAMES,
-            "seed": ("0",),
-        },
+        {**_values_of("updates", "whole"), "student": ("net3", "net1")},
+        {"student": ("nature",), "updates": (USUAL_UPDATES,), "game": BOTH_GAMES, "seed": ("0",)},
         {
             "student": ("nature",),
             "updates": tuple(FEWER_UPDATES),
@@ -80,14 +75,8 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "seed": THREE,
         },
     ),
-    "methods": (  # at the size, a quarter of the teacher's, at which students were seen to collapse
-        {
-            "student": ("net1",),
-            "method": tuple(AXES["method"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-        },
-    ),
+    # At the size, a quarter of the teacher's, at which students were seen to collapse.
+    "methods": ({**_values_of("method", "whole"), "student": ("net1",)},),
     "budgets": (
         {
             "budget": ("eighth", "quarter", "half", "whole", "double"),
@@ -106,56 +95,17 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {**ON_BREAKOUT, "student": ("net1",)},
         {**ON_BREAKOUT, "setting": ("twice as many updates",)},
     ),
-    "initialization": (
-        {
-            "initial weights": tuple(AXES["initial weights"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("quarter",),
-        },
-    ),
-    "losses": (
-        {"loss": tuple(AXES["loss"]), "game": ("Freeway",), "seed": THREE, "budget": ("half",)},
-        {"loss": tuple(AXES["loss"]), "game": ("Pong",), "seed": THREE, "budget": ("half",)},
-    ),
-    "actors": (
-        {
-            "student": SMALL,
-            "actor": tuple(AXES["actor"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("half",),
-        },
-    ),
-    "sampling": (
-        {
-            "sampling": tuple(AXES["sampling"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("quarter",),
-        },
-    ),
-    "settings": (
-        {
-            "setting": tuple(AXES["setting"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("quarter",),
-        },
-    ),
+    "initialization": (_values_of("initial weights", "quarter"),),
+    "losses": tuple({**_values_of("loss", "half"), "game": (game,)} for game in BOTH_GAMES),
+    "actors": ({**_values_of("actor", "half"), "student": SMALL},),
+    "sampling": (_values_of("sampling", "quarter"),),
+    "settings": (_values_of("setting", "quarter"),),
     "encoder": (
-        {
-            "encoder": tuple(AXES["encoder"]),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("quarter",),
-        },
-        {
-            "encoder": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": (AS_LONG["quarter", "aux"],),
-        },
+        _values_of("encoder", "quarter"),
+        {**_values_of("encoder", AS_LONG["quarter", "aux"]), "encoder": ("plain",)},
+    ),
+    "bonus": tuple(
+        {**_values_of("bonus", "quarter"), "teacher": (teacher,)} for teacher in ("good", "medium")
     ),
     "curiosity": (
         {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
