@@ -63,7 +63,10 @@ SIZES: Sequence[Block] = (
     {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
 )
 BLOCKS: Mapping[str, Sequence[Block]] = {
-    "best": tuple({**block, "teacher": (BEST,)} for block in SIZES),  # what users distill
+    "best": tuple(  # what users distill, and how soon it is there
+        {**block, "teacher": (BEST,)}
+        for block in (*SIZES, {"game": BOTH_GAMES, "seed": THREE, "budget": ("half",)})
+    ),
     "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
         {**_values_of("updates", "whole"), "student": ("net3", "net1")},
