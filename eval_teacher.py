@@ -26,8 +26,8 @@ from distill.floors import Floors
 from distill.player import Player, games_for, load_player
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
-from distill.teacher import latest_teacher
 from distill.teacher_config import EvalConfig
+from distill.teacher_files import latest_teacher
 from distill.worth import worth
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from distill.config import PLACES
 from distill.provenance import commit_of
 from distill.run_folder import name_of, read_run
-from distill.teacher import is_teacher
+from distill.teacher_files import is_teacher
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
 THEN = ", then "  # before what lengthened a run, in its command

@@ -7,14 +7,8 @@ import torch
 
 from distill.envs import AtariEnvs, make_atari
 from distill.student_files import load_student
-from distill.teacher import (
-    CPU,
-    FrozenPolicy,
-    check_fits,
-    env_id_of,
-    is_teacher,
-    load_teacher,
-)
+from distill.teacher import CPU, FrozenPolicy, check_fits, load_teacher
+from distill.teacher_files import env_id_of, is_teacher
 
 
 class Player(NamedTuple):

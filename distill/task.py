@@ -14,7 +14,8 @@ from distill.player import games_for
 from distill.provenance import ROOT
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
-from distill.teacher import FrozenPolicy, best_teacher, env_id_of, load_teacher
+from distill.teacher import FrozenPolicy, load_teacher
+from distill.teacher_files import best_teacher, env_id_of
 
 TEACHERS = ROOT / "teachers"
 

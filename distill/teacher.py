@@ -1,24 +1,16 @@
-"""Teachers: label observations, find the zips they are read from."""
+"""Teachers: what they answer, and how they are read from their zips."""
 
-import json
-import math
-import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from distill.networks import BLOCK, N_PIXELS, ActorCritic
 from distill.sb3_zip import read_actor
+from distill.teacher_files import check_exists
 
-COMMAND = "python ppo_teacher.py 1e7"
 CPU = torch.device("cpu")
 CHUNK_SIZE = 1024  # observations labeled at once: 0.3 GiB for a NatureCNN in float32
-
-_NAME = re.compile(
-    r"env(?P<env>.+)_(?P<day>\d{8})[-_](?P<time>\d{6})_n_iters(?P<steps>\d+)\.zip", re.ASCII
-)
 
 
 class FrozenPolicy:
@@ -77,15 +69,10 @@ def load_teacher(
         FileNotFoundError: if there is no such file, with the command that makes one.
         ValueError: if it is anything but a teacher, saying what it is and what is allowed.
     """
-    _check_exists(path)
+    check_exists(path)
     network = read_actor(path, dtype)
     # A teacher never learns; an optimizer given its parameters by mistake would fail at once.
     return FrozenPolicy(network.eval().requires_grad_(False).to(device), path=path)
-
-
-def is_teacher(path: Path) -> bool:
-    """Whether a file is a teacher by its name, not a student."""
-    return path.suffix != ".safetensors"
 
 
 def load_actor_critic(path: Path) -> ActorCritic:
@@ -95,13 +82,8 @@ def load_actor_critic(path: Path) -> ActorCritic:
         FileNotFoundError, ValueError: as `load_teacher` does; also if the critic has an encoder
             of its own.
     """
-    _check_exists(path)
+    check_exists(path)
     return read_actor(path, torch.float32, with_value=True)
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"no teacher at {path}: make one with `{COMMAND}`")
 
 
 def check_fits(teacher: FrozenPolicy, env_id: str, n_actions: int) -> None:
@@ -116,86 +98,3 @@ def check_fits(teacher: FrozenPolicy, env_id: str, n_actions: int) -> None:
             f"{name} chooses from {teacher.n_actions} actions, but {env_id} has {n_actions};"
             " it must be of a game with the same actions"
         )
-
-
-def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
-    """Return the zip with the latest date in its name, of those the one with the most steps.
-
-    Args:
-        folder: where the teachers are.
-        env_id: of this game; None: of any.
-
-    Raises:
-        FileNotFoundError: if there is none, with the command that makes one.
-    """
-    if env_id is not None:
-        return max(_of_game(folder, env_id), key=_age)
-    found = _teachers_in(folder)
-    if not found:
-        raise FileNotFoundError(f"no teacher in {folder}: make one with `{COMMAND}`")
-    return max(found, key=_age)
-
-
-def _of_game(folder: Path, env_id: str) -> list[Path]:
-    name = env_id.replace("/", "-")
-    found = [path for path in _teachers_in(folder) if _named(path)["env"] == name]
-    if not found:
-        command = f"{COMMAND} --env {env_id}"
-        raise FileNotFoundError(f"no teacher of {env_id} in {folder}: make one with `{command}`")
-    return found
-
-
-def best_teacher(folder: Path, env_id: str) -> Path:
-    """Return the game's zip with the highest sampled score in its .json, else the latest.
-
-    Raises:
-        FileNotFoundError: if the game has none, with the command that makes one.
-    """
-    return max(_of_game(folder, env_id), key=lambda path: (_sampled_score(path), *_age(path)))
-
-
-def env_id_of(path: Path) -> str | None:
-    """Return the game a teacher was trained on, from the .json beside it, else from its name."""
-    record = read_record(path)
-    if isinstance(record.get("env_id"), str):
-        return record["env_id"]
-    match = _NAME.fullmatch(path.name)
-    return re.sub(r"^ALE-", "ALE/", match["env"]) if match else None
-
-
-def steps_of(path: Path) -> int:
-    """Return the steps that a teacher was trained for, from the .json beside it; 0 if unknown."""
-    steps = read_record(path).get("steps")
-    return steps if isinstance(steps, int) and steps > 0 else 0
-
-
-def _teachers_in(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*.zip") if path.is_file() and _NAME.fullmatch(path.name)]
-
-
-def _named(path: Path) -> re.Match[str]:
-    match = _NAME.fullmatch(path.name)
-    assert match is not None, path
-    return match
-
-
-def _age(path: Path) -> tuple[str, str, int]:
-    match = _named(path)
-    return match["day"], match["time"], int(match["steps"])
-
-
-def _sampled_score(path: Path) -> float:
-    try:
-        mean = float(read_record(path)["evaluation"]["sampled"]["mean"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return -math.inf
-    return mean if math.isfinite(mean) else -math.inf
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the .json beside a zip, an empty dict if there is none that can be read."""
-    try:
-        record = json.loads(path.with_suffix(".json").read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}

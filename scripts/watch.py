@@ -32,7 +32,8 @@ from distill.options import DEFAULT_ENV
 from distill.player import Player, games_for, load_player
 from distill.progress import Progress
 from distill.provenance import ROOT
-from distill.teacher import CPU, best_teacher, is_teacher
+from distill.teacher import CPU
+from distill.teacher_files import best_teacher, is_teacher
 from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 

@@ -22,8 +22,8 @@ from distill.provenance import provenance
 from distill.run_folder import name_of, read_run
 from distill.schedules import Every, LinearSchedule
 from distill.tags import TAGS
-from distill.teacher import is_teacher
 from distill.teacher_config import TeacherConfig
+from distill.teacher_files import is_teacher
 from distill.tracking import Tracker
 
 # 0 / 0 where all returns are alike, as they are before a game's first reward.

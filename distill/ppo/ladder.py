@@ -15,8 +15,8 @@ from distill.origins import name_alone
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.sb3 import export_zip
 from distill.settings import to_mapping
-from distill.teacher import read_record
 from distill.teacher_config import TeacherConfig
+from distill.teacher_files import read_record
 
 
 def ladder(total_steps: int) -> list[int]:

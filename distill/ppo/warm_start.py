@@ -19,15 +19,9 @@ from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import AtariVecEnv
 from distill.settings import replace
 from distill.student_files import load_student
-from distill.teacher import (
-    CPU,
-    FrozenPolicy,
-    is_teacher,
-    load_actor_critic,
-    load_teacher,
-    steps_of,
-)
+from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
+from distill.teacher_files import is_teacher, steps_of
 
 STATES_APART = 8  # steps between two states that layers are standardized on
 HOLD_PROBABILITY = 0.8  # of the random actions that lead there
