@@ -28,6 +28,7 @@ from distill.provenance import ROOT
 from distill.rows import read_rows
 from distill.run_folder import name_of, read_run
 from distill.study import cell_figures, figures
+from distill.study.arms import coverage_by_arm, differences_by_arm, shares_by_arm
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.cells import Cell, by_identity, cells_of
 from distill.study.comparison import MARGIN
@@ -39,12 +40,7 @@ from distill.study.probe import Probe
 from distill.study.published import comparable, draw_published
 from distill.study.rungs import read_rungs
 from distill.study.tables import grid_section, grid_table, probe_section, teachers_table
-from distill.study.verdicts import (
-    coverage_by_arm,
-    curiosity_section,
-    differences_by_arm,
-    shares_by_arm,
-)
+from distill.study.verdicts import curiosity_section
 from distill.tool_config import GRIDS
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from test_tables import TEACHERS, cells_of, outcome
 
 from distill.statistics import Interval
-from distill.study import verdicts
+from distill.study import arms, verdicts
 from distill.study.cell_figures import draw_estimates
 from distill.study.plan import plan
 
@@ -165,7 +165,7 @@ def test_a_mean_over_games_waits_for_every_game():
     text = verdicts.verdict_table(cells)
     (line,) = [line for line in text.splitlines() if line.startswith("| good | quarter | bonus |")]
     assert line.startswith("| good | quarter | bonus | 5 Pong | 60 Pong |  | 50.0 %")
-    assert "bonus" not in verdicts.shares_by_arm(cells)["good teacher, quarter budget"]
+    assert "bonus" not in arms.shares_by_arm(cells)["good teacher, quarter budget"]
 
 
 def test_figures_show_what_was_run_and_its_intervals():
@@ -177,13 +177,13 @@ def test_figures_show_what_was_run_and_its_intervals():
         if run.labels["arm"] == arm and (run.labels["game"], run.cfg.seed) != ("Pong", 4)
     ]
     cells = cells_of("curiosity", outcomes)
-    shares = verdicts.shares_by_arm(cells)
+    shares = arms.shares_by_arm(cells)
     assert {title: list(arms) for title, arms in shares.items()} == {
         "good teacher, quarter budget": ["plain", "aux"]
     }
     aux = shares["good teacher, quarter budget"]["aux"]
     assert 0.88 <= aux.low < aux.value < aux.high <= 0.92
-    coverage = verdicts.coverage_by_arm(cells)
+    coverage = arms.coverage_by_arm(cells)
     assert list(coverage) == [f"{g}, good teacher, quarter budget" for g in ("Freeway", "Pong")]
     assert {arm: e.value for arm, e in coverage["Pong, good teacher, quarter budget"].items()} == {
         "plain": 100.75,
@@ -202,8 +202,8 @@ def test_arms_without_a_teacher_are_in_the_table_but_in_no_figure_of_shares():
     cells = cells_of("curiosity", list(map(outcome, runs, scores)))
     assert "| good | whole | both alone |" in verdicts.verdict_table(cells)
     title = "good teacher, whole budget"
-    assert list(verdicts.shares_by_arm(cells)[title]) == ["plain", "aux"]
-    assert list(verdicts.differences_by_arm(cells)[title]) == ["aux, equal steps"]
+    assert list(arms.shares_by_arm(cells)[title]) == ["plain", "aux"]
+    assert list(arms.differences_by_arm(cells)[title]) == ["aux, equal steps"]
 
 
 def test_differences_are_shown_at_equal_steps_and_time_once_seeds_say_how_sure_they_are():
@@ -221,7 +221,7 @@ def test_differences_are_shown_at_equal_steps_and_time_once_seeds_say_how_sure_t
             or (run.labels["arm"] == "bonus" and run.cfg.seed == 0)  # a single pair
         )
     ]
-    found = verdicts.differences_by_arm(
+    found = arms.differences_by_arm(
         cells_of("curiosity", [outcome(run, score(run)) for run in runs])
     )
     assert {title: list(lines) for title, lines in found.items()} == {
