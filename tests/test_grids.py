@@ -193,7 +193,7 @@ def test_students_of_the_best_teachers_are_of_all_sizes_and_their_usual_ones_run
     assert {run.labels["teacher"] for run in runs} == {BEST}
     alike = runs[: len(others)]
     assert [run.labels | {"teacher": "good"} for run in alike] == [run.labels for run in others]
-    assert {run.labels["budget"] for run in runs[len(others) :]} == {"half"}
+    assert {run.labels["budget"] for run in runs[len(others) :]} == {"half", "double"}
     usual = chosen(plan("teachers", ALL_TEACHERS), teacher=BEST)
     assert {run.id for run in usual} <= {run.id for run in chosen(runs, student="net3")}
 

@@ -63,9 +63,9 @@ SIZES: Sequence[Block] = (
     {"student": ("1pct",), "game": BOTH_GAMES, "seed": THREE, "budget": ("fourfold",)},
 )
 BLOCKS: Mapping[str, Sequence[Block]] = {
-    "best": tuple(  # what users distill, and how soon it is there
+    "best": tuple(  # what users distill, how soon it is there, and what more steps are worth
         {**block, "teacher": (BEST,)}
-        for block in (*SIZES, {"game": BOTH_GAMES, "seed": THREE, "budget": ("half",)})
+        for block in (*SIZES, {"game": BOTH_GAMES, "seed": THREE, "budget": ("half", "double")})
     ),
     "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
