@@ -10,7 +10,7 @@ from their monitor files: score of the games that ended within 50,000 steps befo
 
 import argparse
 import functools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
@@ -27,6 +27,7 @@ from distill.origins import small_network_of
 from distill.provenance import ROOT
 from distill.rows import read_rows
 from distill.run_folder import name_of, read_run
+from distill.statistics import Interval
 from distill.study import cell_figures, figures
 from distill.study.arms import coverage_by_arm, differences_by_arm, shares_by_arm
 from distill.study.axes import DEFAULTS, GAMES
@@ -92,9 +93,18 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         "coverage": (coverage_by_arm(cells), "distinct frames, mean and 95 %", None),
     }
     for name, (groups, x_label, margin) in arms.items():
-        compared = {title: found for title, found in groups.items() if len(found) > 1}
-        if compared:
-            yield name, cell_figures.draw_estimates(compared, x_label=x_label, margin=margin)
+        if compared := {title: found for title, found in groups.items() if is_telling(found)}:
+            yield (
+                name,
+                cell_figures.draw_estimates(
+                    compared, x_label=x_label, margin=margin, percent=name != "coverage"
+                ),
+            )
+
+
+def is_telling(arms: Mapping[str, Interval]) -> bool:
+    """Whether there are several arms, and how far apart they are by chance is known of one."""
+    return len(arms) > 1 and any(np.isfinite(found.low) for found in arms.values())
 
 
 def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:

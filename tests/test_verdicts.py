@@ -256,6 +256,15 @@ def test_estimates_are_drawn_at_value_and_interval_and_a_single_one_without():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "aux"]
 
 
+def test_shares_are_told_in_percent():
+    one = {"title": {"aux": Interval(0.98, 0.97, 1.0)}}
+    figures = [draw_estimates(one, x_label="x", percent=percent) for percent in (True, False)]
+    for figure in figures:
+        figure.draw_without_rendering()
+    texts = [[t.get_text() for t in figure.axes[0].get_xticklabels()] for figure in figures]
+    assert [all(text.endswith("%") for text in found) for found in texts] == [True, False]
+
+
 def test_panels_of_estimates_stand_two_in_a_row():
     one = {"plain": Interval(0.5, 0.4, 0.6)}
     figure = draw_estimates({"a": one, "b": one, "c": one}, x_label="x")

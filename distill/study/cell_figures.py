@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from distill.statistics import Interval, t_interval
@@ -13,6 +14,7 @@ from distill.study.figures import panels
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
 RESOLUTION = 0.02  # of the share: about so much is seen of what is near the teacher
+Y_LABEL = "share of the teacher's score\n(stretched near 100 %)"
 SHARE_TICKS = (-2, -1, 0, 0.5, 0.8, 0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.2)
 
 
@@ -65,7 +67,7 @@ def draw_shares(
         draw_runs(axes, mine, x)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
-        axes.set(xscale="log", xlabel=x_label, ylabel="share of the teacher's score", title=game)
+        axes.set(xscale="log", xlabel=x_label, ylabel=Y_LABEL, title=game)
         ticks = list(dict.fromkeys(x))
         axes.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], rotation=30)
         axes.minorticks_off()
@@ -107,7 +109,11 @@ def draw_runs(axes: Axes, cells: Sequence[Cell], x: Sequence[float]) -> None:
 
 
 def draw_estimates(
-    groups: Mapping[str, Mapping[str, Interval]], *, x_label: str, margin: float | None = None
+    groups: Mapping[str, Mapping[str, Interval]],
+    *,
+    x_label: str,
+    margin: float | None = None,
+    percent: bool = False,
 ) -> Figure:
     """Draw estimates and their intervals, a panel a group, a line each; hollow without interval.
 
@@ -115,6 +121,7 @@ def draw_estimates(
         groups: estimates by title and name.
         x_label: what they are of.
         margin: for differences: those within it of 0 count for none, and a band shows it.
+        percent: whether they are shares, to be told in percent.
     """
     most = max(map(len, groups.values()))
     figure, titled = panels(list(groups), height=1 + ROW_HEIGHT * most, n_columns=2)
@@ -130,6 +137,8 @@ def draw_estimates(
         axes.locator_params(axis="x", nbins=6)
         axes.invert_yaxis()
         axes.set(xlabel=x_label, title=title)
+        if percent:
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         if margin is not None:
             axes.axvspan(-margin, margin, color="C2", alpha=0.15)
             axes.axvline(0, linestyle=":", color="gray")
