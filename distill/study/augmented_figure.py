@@ -44,7 +44,7 @@ def draw_augmented(games: Mapping[str, Sequence[Augmented]]) -> Figure:
         panel = grid[:, 3 * i : 3 * i + 3]
         for row, shown in zip(panel, changes, strict=True):
             draw_change(row, shown)
-        titles = game, "augmented", "answers: gray before, orange after"
+        titles = game, "augmented", "gray: before\norange: after"
         for axes, text in zip(panel[0], titles, strict=True):
             axes.set_title(text, fontsize="small")
     return figure
