@@ -20,7 +20,7 @@ from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
-    *("best", "students", "updates", "methods", "budgets", "teachers", "breakout"),
+    *("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout"),
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     "curiosity",
 )

@@ -152,7 +152,7 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    levels = ("best", "students", "updates", "methods", "budgets", "teachers", "breakout")
+    levels = ("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout")
     games = 100 if grid in levels else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
@@ -166,6 +166,20 @@ def test_updates_grow_fewer_in_as_many_steps_for_large_and_small_students_alike(
         assert sorted(intervals) == [4, 16, 64, 256]
     usual = chosen(runs, updates="one in 4 steps")
     assert {run.id for run in usual} <= {run.id for run in plan("students", GOOD)}  # run once
+
+
+def test_more_states_are_learned_from_by_as_many_updates():
+    runs = plan("states", ALL_TEACHERS)
+    totals = {run.cfg.total_steps for run in runs}
+    assert totals == {factor * DistillConfig.total_steps for factor in (1, 2, 4)}
+    assert len({run.cfg.total_steps / run.cfg.steps_per_update for run in runs}) == 1
+    assert {(run.labels["game"], run.labels["teacher"]) for run in runs} == {
+        ("Freeway", BEST),
+        ("Pong", BEST),
+        ("Breakout", "good"),
+    }
+    usual = {run.id for grid in ("best", "teachers") for run in plan(grid, ALL_TEACHERS)}
+    assert {run.id for run in chosen(runs, budget="whole")} <= usual
 
 
 def test_the_published_method_is_one_step_on_each_new_state_and_changed_in_one_thing_at_a_time():

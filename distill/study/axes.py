@@ -61,7 +61,7 @@ AXES: Mapping[str, Values] = {
     },
     "updates": {  # of one minibatch each, in as many steps
         f"one in {n} steps": {"steps_per_update": n}
-        for n in (DistillConfig.steps_per_update * fewer for fewer in (1, 4, 16, 64))
+        for n in (DistillConfig.steps_per_update * fewer for fewer in (1, 2, 4, 16, 64))
     },
     "arm": {
         "plain": {},

@@ -18,7 +18,9 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete:
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = ("best", "students", "updates", "methods", "budgets", "teachers", "breakout")
+LEVEL_GRIDS = (
+    *("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout"),
+)
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -26,7 +28,7 @@ FIRST_ARMS = ("plain", "aux", "bonus", "both")
 WITHOUT_TEACHER = ("bonus alone", "both alone")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
-USUAL_UPDATES, *FEWER_UPDATES = AXES["updates"]
+USUAL_UPDATES, HALF_UPDATES, *FEWER_UPDATES = AXES["updates"]
 ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
 # thread (bfloat16) a quarter of the budget takes aux and bonus 1.5 to 1.6 times as long as plain,
@@ -69,7 +71,11 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     ),
     "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
-        {**_values_of("updates", "whole"), "student": ("net3", "net1")},
+        {
+            **_values_of("updates", "whole"),
+            "student": ("net3", "net1"),
+            "updates": (USUAL_UPDATES, *FEWER_UPDATES),
+        },
         {"student": ("nature",), "updates": (USUAL_UPDATES,), "game": BOTH_GAMES, "seed": ("0",)},
         {
             "student": ("nature",),
@@ -77,6 +83,15 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "game": BOTH_GAMES,
             "seed": THREE,
         },
+    ),
+    "states": tuple(  # as many updates in once, twice and four times the steps
+        {**on_game, "updates": (updates,), "seed": THREE, "budget": (budget,)}
+        for on_game in ({"game": BOTH_GAMES, "teacher": (BEST,)}, {"game": ("Breakout",)})
+        for budget, updates in (
+            ("whole", USUAL_UPDATES),
+            ("double", HALF_UPDATES),
+            ("fourfold", FEWER_UPDATES[0]),
+        )
     ),
     # At the size, a quarter of the teacher's, at which students were seen to collapse.
     "methods": ({**_values_of("method", "whole"), "student": ("net1",)},),
