@@ -27,7 +27,7 @@ from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path
-from distill.ppo.warm_start import SWITCHES, check_networks, first_step, go_on
+from distill.ppo.warm_start import SWITCHES, check_networks, first_step, go_on, with_own_game
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
 from distill.settings import replace
@@ -78,6 +78,7 @@ def start(
     cfg = asked.settings
     if cfg.resume is None:
         cli.refuse_unheard(asked, SWITCHES)
+        cfg = cfg if "env" in asked.names else with_own_game(cfg)
         check_settings(cfg)
         cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
         first_step(cfg)

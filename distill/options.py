@@ -17,13 +17,10 @@ EVAL_ENVS, EVAL_SEED = 20, 10_000
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
-def env_option(default: str | None) -> Any:
-    """Declare the game."""
-    return option(
-        default,
-        "game: {Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5",
-        str,
-    )
+def env_option(default: str | None, more: str = "") -> Any:
+    """Declare the game; `more` ends its help text."""
+    names = "{Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5"
+    return option(default, f"game: {names}{more}", str)
 
 
 def seed_option(default: int) -> Any:

@@ -47,7 +47,9 @@ class TeacherConfig:
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True
     )
-    env: str = env_option(DEFAULT_ENV)
+    env: str = env_option(
+        DEFAULT_ENV, "; without it that of --init_from or --kickstart, where there is one"
+    )
     seed: int = seed_option(0)
     network: Widths = option(WIDTHS["nature"], NETWORKS, parse_widths)
     data_init: bool = data_init_option()

@@ -257,6 +257,20 @@ def test_a_teacher_of_other_actions_is_refused(teacher_path):
         warm_start.check_networks(replace(cfg, env="FreewayNoFrameskip-v0"))
 
 
+def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_stay_near(tmp_path):
+    student, teacher = tmp_path / "student.safetensors", tmp_path / "teacher.zip"
+    network = ActorCritic(WIDTHS["0.1pct"], 3)
+    save_student(student, network, {"env_id": "SkiingNoFrameskip-v4"})
+    teacher.with_suffix(".json").write_text('{"env_id": "ALE/Boxing-v5"}')
+    cfg = TeacherConfig(total_steps=64)
+    both = replace(cfg, init_from=student, kickstart=teacher)
+    assert warm_start.with_own_game(both).env == "SkiingNoFrameskip-v4"
+    assert warm_start.with_own_game(replace(cfg, kickstart=teacher)).env == "ALE/Boxing-v5"
+    save_student(student, network, {})  # as an unnamed teacher's, it does not say
+    assert warm_start.with_own_game(both).env == "ALE/Boxing-v5"
+    assert warm_start.with_own_game(cfg) == cfg
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     for name in "init_from", "kickstart":
         with pytest.raises(FileNotFoundError):

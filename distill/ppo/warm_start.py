@@ -14,6 +14,7 @@ from distill.envs import make_atari
 from distill.errors import of_setting
 from distill.initialization import N_STATES, standardize
 from distill.networks import ActorCritic, Encoder
+from distill.player import load_player
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import AtariVecEnv
@@ -21,7 +22,7 @@ from distill.settings import replace
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
-from distill.teacher_files import is_teacher, steps_of
+from distill.teacher_files import env_id_of, is_teacher, steps_of
 
 STATES_APART = 8  # steps between two states that layers are standardized on
 HOLD_PROBABILITY = 0.8  # of the random actions that lead there
@@ -80,6 +81,21 @@ def load_first(path: Path) -> ActorCritic:
         FileNotFoundError, ValueError: if the file is not what it should be.
     """
     return load_actor_critic(path) if is_teacher(path) else load_student(path, device=CPU)[0]
+
+
+def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
+    """Take the game of the network to go on from, else of the teacher to stay near, if they say it.
+
+    Raises:
+        FileNotFoundError, ValueError: if that network is not what it should be.
+    """
+    games: list[str | None] = []
+    if cfg.init_from is not None:
+        with of_setting("--init_from"):
+            games.append(load_player(cfg.init_from).env_id)
+    if cfg.kickstart is not None:
+        games.append(env_id_of(cfg.kickstart))
+    return replace(cfg, env=next(filter(None, games), cfg.env))
 
 
 def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
