@@ -17,6 +17,7 @@ SWITCHES: tuple[Switch[DistillConfig], ...] = (
         ("curiosity", "curiosity_source", "c_int", "w_rnd", *OF_ICM),
     ),
     Switch("--curiosity aux|both", lambda cfg: cfg.curiosity in ("aux", "both"), ("icm_gradient",)),
+    Switch("--w_icm above 0", lambda cfg: not cfg.w_icm.is_zero, ("icm_gradient",)),
     Switch("--curiosity bonus|both", lambda cfg: cfg.curiosity in ("bonus", "both"), ("c_int",)),
     Switch("--curiosity_source icm", lambda cfg: cfg.curiosity_source == "icm", OF_ICM),
     Switch("--curiosity_source rnd", lambda cfg: cfg.curiosity_source == "rnd", ("w_rnd",)),
@@ -43,14 +44,19 @@ def refuse_idle(cfg: DistillConfig) -> None:
             uncertainty changed nothing.
     """
     _refuse_too_short(cfg)
-    if not cfg.weights(JUST_BEFORE_THE_END):
-        raise ValueError(
-            f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end without --c_ext"
-            " above 0, or a bonus (--c_int) that is above 0 at the end, too"
-        )
     if cfg.use_reward and cfg.w_policy.is_zero:
         raise ValueError(
             "a reward (--c_ext, or a bonus of --use_curiosity) changes nothing with --w_policy 0"
+        )
+    if not cfg.weights(JUST_BEFORE_THE_END).keys() & {"distill", "policy"}:
+        raise ValueError(
+            f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end (ICM trains no"
+            " policy) without --c_ext above 0, or a bonus (--c_int) that is above 0 at the end, too"
+        )
+    if cfg.use_bonus and cfg.use_icm and cfg.icm_beta == 0:
+        raise ValueError(
+            "--icm_beta 0 leaves the forward model untrained, whose error is the bonus of"
+            f" --curiosity {cfg.curiosity}"
         )
     if "bonus" in cfg.uncertain_terms and not cfg.use_bonus:
         raise ValueError(

@@ -115,6 +115,24 @@ def run(folder: Path, *argv: object) -> Done:
             ["--prefer", "gap", "--importance_weights", "--n_candidates", "1"],
             ["--prefer, --importance_weights without --n_candidates above 1 would change nothing"],
         ),
+        (
+            ["--use_curiosity", "--w_icm", "0", "--icm_gradient", "both"],
+            ["--icm_gradient without --w_icm above 0 would change nothing"],
+        ),
+        *(
+            (
+                [*settings, "--use_curiosity", "--curiosity", "aux"],
+                [f"--w_distill {schedule} leaves nothing to learn from", "(ICM trains no policy)"],
+            )
+            for settings, schedule in (
+                (["--w_distill", "0"], "0"),
+                (["--w_distill", "1:0:0.1"], "1:0:0.1"),
+            )
+        ),
+        (
+            ["--use_curiosity", "--curiosity", "bonus", "--icm_beta", "0"],
+            ["--icm_beta 0 leaves the forward model untrained, whose error is the bonus"],
+        ),
         (["--ema_decay", "1"], ["--ema_decay", "'1'", "below 1"]),
         (["--seed", str(2**63)], ["--seed", f"'{2**63}'", "to 2^63 - 1"]),
         (["--temp", "2"], ["--temp"]),
