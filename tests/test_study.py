@@ -156,6 +156,18 @@ def test_runs_are_known_by_their_settings_and_the_finished_one_counts(tmp_path):
     assert can_resume(tmp_path / "b")
 
 
+def test_a_folder_that_cannot_be_read_is_left_alone_with_a_warning(tmp_path, capsys):
+    finish(make_run(0), tmp_path / "a", result=True)
+    finish(make_run(1), tmp_path / "b", result=True)
+    config = tmp_path / "b" / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size:", "size_of_a_later_version:"))
+    for _ in range(2):  # at the start of every run of a study
+        assert runs_in(tmp_path) == {make_run(0).id: tmp_path / "a"}
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("left alone: ")
+    assert str(config) in warning
+
+
 def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
     out = tmp_path / "out"
     jobs = make_jobs([make_run(4), make_run(0)], out)

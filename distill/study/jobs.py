@@ -4,7 +4,9 @@ A run is known by its settings alone, so that it is found again whatever became 
 started it.
 """
 
+import functools
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +47,29 @@ def is_finished(folder: Path) -> bool:
 
 
 def runs_in(out: Path) -> dict[str, Path]:
-    """Find the runs below a folder that are finished or can be resumed; of two the finished."""
+    """Find the runs below a folder that are finished or can be resumed; of two the finished.
+
+    One that cannot be read, as another version of the program made it, is left alone, with a
+    warning: it is no reason to stop those that can.
+    """
     found: dict[str, Path] = {}
     for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
         if not (is_finished(folder) or can_resume(folder)):
             continue  # it died before its first checkpoint
-        settings = read_run(folder)["settings"]
-        if "student" in settings:
-            cfg = from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
-            found[identity(cfg)] = folder
+        try:
+            settings = read_run(folder)["settings"]
+            if "student" in settings:
+                cfg = from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
+                found[identity(cfg)] = folder
+        except ValueError as error:
+            warn(f"left alone: {error}")
     return found
+
+
+@functools.cache  # it is looked for again at the start of each run
+def warn(text: str) -> None:
+    """Say something on standard error, once."""
+    sys.stderr.write(f"{text}\n")
 
 
 def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
