@@ -278,6 +278,15 @@ def test_teachers_are_found_by_the_grade_in_their_records(tmp_path):
     }
 
 
+def test_a_graded_teacher_that_says_no_game_goes_by_its_name_or_is_refused(tmp_path):
+    write_teacher(tmp_path, "Pong_20260101-000000_n_iters5", grade="good")
+    path = tmp_path / "envPong_20260101-000000_n_iters5.zip"
+    assert teachers_by_grade(tmp_path) == {("Pong", "good"): path}
+    write_teacher(tmp_path, "A", grade="bad")
+    with pytest.raises(ValueError, match=r"envA\.json has a grade, but .* says the game"):
+        teachers_by_grade(tmp_path)
+
+
 def test_two_teachers_of_one_grade_are_refused(tmp_path):
     for name in "AB":
         write_teacher(tmp_path, name, env_id="a", grade="good")

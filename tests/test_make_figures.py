@@ -138,7 +138,9 @@ def scored_record(env_id, steps, scores, **games):
     return {"env_id": env_id, "steps": steps, "evaluation": evaluation | games}
 
 
-@pytest.mark.parametrize("games", [{"protocol": "another"}, {"n_envs": 4}, {"seed": 7}])
+@pytest.mark.parametrize(
+    "games", [{"protocol": "another"}, {"n_envs": 4}, {"seed": 7}, {"n_envs": None}]
+)
 def test_a_teacher_scored_over_other_games_than_students_is_named(tmp_path, games):
     record = scored_record("G", 7, [1.0, 2.0], **games)
     (tmp_path / "envG_n_iters7.json").write_text(json.dumps(record))

@@ -12,6 +12,7 @@ from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
 from distill.study.rungs import teacher_records
+from distill.teacher_files import env_id_of
 
 
 class Run(NamedTuple):
@@ -42,13 +43,17 @@ def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
     """Return the zips whose .json names a grade, by game and grade.
 
     Raises:
-        ValueError: if two of a game have the same grade.
+        ValueError: if two of a game have the same grade, or one is of no game that is known.
     """
     found: dict[tuple[str, str], Path] = {}
     for name, record in teacher_records(folder).items():
         if "grade" not in record:
             continue
-        key, path = (record["env_id"], record["grade"]), folder / f"{name}.json"
+        path = folder / f"{name}.json"
+        env_id = env_id_of(path.with_suffix(".zip"))
+        if env_id is None:
+            raise ValueError(f"{path} has a grade, but neither it nor its name says the game")
+        key = env_id, record["grade"]
         if key in found:
             raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
         found[key] = path.with_suffix(".zip")

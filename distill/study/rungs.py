@@ -67,7 +67,7 @@ def read_rungs(folder: Path) -> list[Rung]:
 
 def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:
     evaluation = record["evaluation"]
-    games = evaluation["protocol"], evaluation["n_envs"], evaluation["seed"]
+    games = tuple(evaluation.get(name) for name in ("protocol", "n_envs", "seed"))
     if games != (PROTOCOL, EVAL_ENVS, EVAL_SEED):
         again = f"python eval_teacher.py --write_score --teacher_chkpt {folder / name}.zip"
         raise ValueError(
