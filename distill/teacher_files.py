@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+ENOUGH_GAMES = 100  # what eval_teacher.py plays of each mode, and students are scored over
 COMMAND = "python ppo_teacher.py 1e7"
 
 _NAME = re.compile(
@@ -49,10 +50,12 @@ def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
 def best_teacher(folder: Path, env_id: str) -> Path:
     """Return the game's zip with the highest sampled score in its .json, else the latest.
 
+    A score of few games, as of a trial, counts only where none has one of ENOUGH_GAMES.
+
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
     """
-    return max(_of_game(folder, env_id), key=lambda path: (_sampled_score(path), *_age(path)))
+    return max(_of_game(folder, env_id), key=lambda path: (*_sampled_score(path), *_age(path)))
 
 
 def _of_game(folder: Path, env_id: str) -> list[Path]:
@@ -94,12 +97,16 @@ def _age(path: Path) -> tuple[str, str, int]:
     return match["day"], match["time"], int(match["steps"])
 
 
-def _sampled_score(path: Path) -> float:
+def _sampled_score(path: Path) -> tuple[bool, float]:
+    """Return whether a teacher was scored over enough games, and its mean, -inf without one."""
     try:
-        mean = float(read_record(path)["evaluation"]["sampled"]["mean"])
+        evaluation = read_record(path)["evaluation"]
+        mean, n_games = float(evaluation["sampled"]["mean"]), evaluation.get("n_games")
     except (KeyError, TypeError, ValueError, OverflowError):
-        return -math.inf
-    return mean if math.isfinite(mean) else -math.inf
+        return False, -math.inf
+    if not math.isfinite(mean):
+        return False, -math.inf
+    return isinstance(n_games, int) and n_games >= ENOUGH_GAMES, mean
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -16,8 +16,8 @@ def teacher_file(folder, env, date, steps, record=None):
     return path
 
 
-def scored(mean):
-    return {"evaluation": {"sampled": {"mean": mean}, "greedy": {"mean": 99}}}
+def scored(mean, **evaluation):
+    return {"evaluation": {"sampled": {"mean": mean}, "greedy": {"mean": 99}, **evaluation}}
 
 
 def test_the_latest_teacher_goes_by_date_then_by_steps(tmp_path):
@@ -69,6 +69,15 @@ def test_even_a_losing_score_beats_none_that_can_be_read(tmp_path, record):
     wanted = teacher_file(tmp_path, game, "20260101-000000", 10, scored(-21.0))
     teacher_file(tmp_path, game, "20260102-000000", 10, record)
     assert best_teacher(tmp_path, game) == wanted
+
+
+def test_a_score_of_few_games_counts_only_where_none_has_enough(tmp_path):
+    game = "PongNoFrameskip-v4"
+    lucky = teacher_file(tmp_path, game, "20260103-000000", 10, scored(21.0, n_games=2))
+    teacher_file(tmp_path, game, "20260102-000000", 10, scored(20.0, n_games=50))
+    assert best_teacher(tmp_path, game) == lucky
+    known = teacher_file(tmp_path, game, "20260101-000000", 10, scored(20.5, n_games=100))
+    assert best_teacher(tmp_path, game) == known
 
 
 def test_without_scores_the_latest_is_best(tmp_path):
