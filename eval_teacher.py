@@ -75,10 +75,15 @@ def read_record(path: Path, n_games: int) -> dict[str, Any]:
 
 
 def evaluation_record(
-    cfg: EvalConfig, dtype: torch.dtype, n_envs: int, scores: dict[str, Score], *, floors: Floors
+    cfg: EvalConfig,
+    dtype: torch.dtype,
+    n_envs: int,
+    scores: dict[str, Score],
+    *,
+    floors: Floors,
+    origin: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return all that was measured and how, as plain values."""
-    origin = provenance()
+    """Return all that was measured and how, as plain values; `origin`: of the code that did it."""
     return {
         **{mode: score.to_json() for mode, score in scores.items()},
         "floors": floors.to_json(),
@@ -95,6 +100,7 @@ def evaluation_record(
 def main() -> None:
     """Load, play, compare with the floors, print."""
     cfg = cli.parse_settings(EvalConfig, __doc__ or "")
+    origin = provenance()  # of the code that runs, whatever comes after it
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
@@ -116,7 +122,7 @@ def main() -> None:
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors)
+    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors, origin=origin)
     if cfg.write_score:  # whoever reads what is printed may be gone by now
         write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
     print(score_table(scores, floors))

@@ -66,9 +66,16 @@ def prepare_process(n_threads: int | None = None) -> None:
         libc.mallopt(-3, 1 << 30)
 
 
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def describe_machine() -> str:
     """Name the processor, its cores for this process and the GPU; `auto`'s device with its type."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = n_cores()
     cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
     device = resolve_device("auto")
     computes = f" ({str(resolve_precision('auto', device)).removeprefix('torch.')})"

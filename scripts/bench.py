@@ -46,20 +46,21 @@ RATIOS = (
 )
 
 
-def describe(cfg: BenchConfig, setting: Setting) -> dict[str, Any]:
+def describe(cfg: BenchConfig, setting: Setting, origin: dict[str, Any]) -> dict[str, Any]:
     """Return what was measured, and on what, as plain values."""
     return {
         "settings": to_mapping(cfg),
         "device": str(setting.device),
         "precision": str(setting.dtype).removeprefix("torch."),
         "n_threads": torch.get_num_threads(),
-        **provenance(),
+        **origin,
     }
 
 
 def main() -> None:
     """Measure the parts in turn and print the table."""
     cfg = cli.parse_settings(BenchConfig, __doc__ or "")
+    origin = provenance()  # of the code that runs, whatever comes after it
     prepare_process(cfg.n_threads)
     setting = make_setting(cfg)
     torch.manual_seed(0)
@@ -70,7 +71,7 @@ def main() -> None:
     record = {
         "parts": {name: describe_part(parts[name], rates[name]) for name in parts},
         "ratios": {name: summarize(found) for name, found in ratios_of(rates, RATIOS).items()},
-        **describe(cfg, setting),
+        **describe(cfg, setting, origin),
     }
     where = f"{record['machine']}; {record['n_threads']} threads, {record['device']}"
     print(f"{where}, {record['precision']}; {cfg.env}, student {cfg.student}")

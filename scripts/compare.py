@@ -9,7 +9,6 @@ checkpoints. The runs, their logs and a manifest with a line a run are below --o
 `python scripts/make_figures.py --collect OUT/*/` takes their results into the README.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
+from distill.device import n_cores
 from distill.errors import run_command
 from distill.progress import Interruption, Progress
 from distill.study.axes import BEST, GRADES
@@ -71,7 +71,7 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
         Study(
             jobs,
             cfg.out / f"manifest_{cfg.grid}{shard}.jsonl",
-            n_workers=cfg.workers or os.cpu_count() or 1,
+            n_workers=cfg.workers or n_cores(),
             n_threads=cfg.n_threads,
             n_retries=cfg.retries,
             on_change=on_change,

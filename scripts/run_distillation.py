@@ -112,8 +112,8 @@ def run_to_end(
     print(first_score_note(task.env_id, cfg.n_envs))
     n_games = cfg.n_eval_episodes
     final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=EVAL_SEED, training=False)
-    reference = find_reference(task, final_envs, n_games)
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
+        reference = find_reference(task, final_envs, n_games)
         metadata = {"teacher": task.teacher_path.name, "env_id": task.env_id}
         scorer = Scorer(
             run.scored_student,

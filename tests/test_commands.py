@@ -33,6 +33,7 @@ from distill.run_folder import read_run
 from distill.settings import from_mapping
 from distill.student_files import load_student
 from distill.tags import TAGS
+from distill.tracking import Tracker
 from distill.types import WIDTHS
 
 pytestmark = [pytest.mark.atari, pytest.mark.slow]
@@ -546,6 +547,17 @@ def test_a_run_stopped_before_its_first_checkpoint_is_to_be_started_again(
     line = "stopped; start again: it was stopped before its first checkpoint\n"
     assert line in capsys.readouterr().err
     assert not (folder / "stillborn").exists()
+
+
+def test_a_run_that_is_still_going_is_refused_before_its_teacher_is_scored(
+    folder, killed, monkeypatch, capsys
+):
+    copy = shutil.copytree(killed, folder / "still_going")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(run_distillation, "find_reference", lambda *_: pytest.fail("was scored"))
+    with Tracker(copy, resume_step=load_run(copy)[0]["steps"]):
+        assert run_main(monkeypatch, run_distillation, "--resume", copy) != 0
+    assert "another process" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, killed, run):
