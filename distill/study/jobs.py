@@ -83,6 +83,18 @@ def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
     return jobs
 
 
+def folder_now(job: Job) -> Path:
+    """Return where a job's run is, or is to be.
+
+    Another process may have had it since it was planned, in a folder of its own; a run that died
+    before its first checkpoint begins anew in another.
+    """
+    out = job.folder.parent
+    folder = runs_in(out).get(job.run.id, job.folder)
+    can_go_on = is_finished(folder) or can_resume(folder)
+    return new_folder(out, job.run) if folder.exists() and not can_go_on else folder
+
+
 def new_folder(out: Path, run: Run) -> Path:
     """Name a folder after a run, one that is not there yet."""
     words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]

@@ -17,7 +17,7 @@ from distill.checkpoint import can_resume
 from distill.files import lock, write_text
 from distill.provenance import ROOT
 from distill.settings import replace
-from distill.study.jobs import Job, is_finished, new_folder, runs_in
+from distill.study.jobs import Job, folder_now, is_finished
 
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
 BAD_INPUT = 2  # a command's exit status when trying again is of no use
@@ -128,17 +128,16 @@ class Study:
                 time.sleep(POLL_SECONDS)
 
     def _start(self, job: Job) -> None:
-        out = job.folder.parent
-        log = lock_log(out / f"{job.run.id}.log")
-        if log is not None:  # another process may have had it since, in a folder of its own
-            job.folder = runs_in(out).get(job.run.id, job.folder)
-        can_go_on = is_finished(job.folder) or can_resume(job.folder)
-        if log is not None and job.folder.exists() and not can_go_on:
-            job.folder = new_folder(out, job.run)  # it died before its first checkpoint
-        if log is None or is_finished(job.folder):  # another process has it, or has just done it
-            job.status = "elsewhere" if log is None else "done"
+        log = lock_log(job.folder.parent / f"{job.run.id}.log")
+        if log is None:  # another process has it
+            job.status = "elsewhere"
         else:
-            self._workers.append(Worker(job, log, self._command(job)))
+            job.folder = folder_now(job)
+            if is_finished(job.folder):
+                job.status = "done"
+                log.close()
+            else:
+                self._workers.append(Worker(job, log, self._command(job)))
         self._changed(job)
 
     def _command(self, job: Job) -> list[str]:
