@@ -46,7 +46,7 @@ def differences_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
         for what, difference in differences_of(cells, teacher, budget, arm).items():
             if arm != BASELINE and difference is not None and np.isfinite(difference.low):
                 mine = found.setdefault(f"{teacher} teacher, {budget} budget", {})
-                mine[f"{arm}, equal {what}"] = interval_of(difference)
+                mine[f"{arm}, equal {what}"] = difference.interval
     return found
 
 
@@ -108,11 +108,6 @@ def chance_of_being_better(arm: ScoresBySeed, plain: ScoresBySeed) -> Interval |
 def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> Comparison | None:
     differences = comparison.paired_differences(arm, plain)
     return comparison.compare(differences) if differences else None
-
-
-def interval_of(found: Comparison) -> Interval:
-    """Return the mean difference with its interval."""
-    return Interval(found.mean, found.low, found.high)
 
 
 def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from distill.statistics import Floats, Scores, columns_of, t_quantile
+from distill.statistics import Floats, Interval, Scores, columns_of, t_quantile
 
 Verdict = Literal["helps", "hurts", "no effect within 2 %", "inconclusive"]
 
@@ -29,6 +29,11 @@ class Comparison(NamedTuple):
     n_pairs: int  # over all games
     verdict: Verdict
     n_needed: int | None  # seeds a game, for `inconclusive`; None where the spread is unknown
+
+    @property
+    def interval(self) -> Interval:
+        """The mean with its interval."""
+        return Interval(self.mean, self.low, self.high)
 
 
 def paired_differences(

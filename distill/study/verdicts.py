@@ -1,6 +1,7 @@
 """Does an arm help? The arms of a study against its plain one, game by game and seed by seed."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from distill.study.arms import (
     BASELINE,
     chance_of_being_better,
     differences_of,
-    interval_of,
     mean_share,
     scores_of,
 )
@@ -31,11 +31,25 @@ ANSWERS: Mapping[Verdict, str] = {
     "no effect within 2 %": "an equal student, within 2 % of the teacher's range",
     "inconclusive": "no difference that so few seeds could tell",
 }
-COLUMNS = (
+COLUMNS = (  # the fields of Worth
     *("runs", "training, s", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
     "equal time: plain's budget",
 )
+
+
+class Worth(NamedTuple):
+    """What a row of the table tells of an arm, as text; empty where there is nothing to tell."""
+
+    runs: str
+    seconds: str = ""
+    mean_share: str = ""
+    chance: str = ""
+    at_equal_steps: str = ""
+    verdict_on_steps: str = ""
+    at_equal_time: str = ""
+    verdict_on_time: str = ""
+    budget_as_long: str = ""
 
 
 def verdict_table(cells: Sequence[Cell]) -> str:
@@ -62,7 +76,7 @@ def answer(cells: Sequence[Cell]) -> str:
     """
     found = [
         f"- **{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what},"
-        f" {difference.n_pairs} pairs: {percent(interval_of(difference))})"
+        f" {difference.n_pairs} pairs: {percent(difference.interval)})"
         for teacher, budget, arm in rows_of(cells, AXES, run=True)
         if arm == DEFAULT_ARM
         for what, difference in differences_of(cells, teacher, budget, arm).items()
@@ -71,22 +85,29 @@ def answer(cells: Sequence[Cell]) -> str:
     return "\n".join([QUESTION, "", *found]) if found else ""
 
 
-def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> list[str]:
+def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Worth:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     if not mine:
-        return [NO_SHARE, *[""] * (len(COLUMNS) - 1)]
-    runs = ", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items())
-    mean = mean_share(cells, teacher, budget, arm)
-    seconds = _seconds(cells, teacher=teacher, budget=budget, arm=arm)
-    found = [runs, seconds, "" if mean is None else percent(mean)]
+        return Worth(NO_SHARE)
+    found = Worth(
+        runs=", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items()),
+        seconds=_seconds(cells, teacher=teacher, budget=budget, arm=arm),
+        mean_share=percent(mean_share(cells, teacher, budget, arm)),
+    )
     if arm == BASELINE:
-        return [*found, *[""] * (len(COLUMNS) - len(found))]
+        return found
     plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
-    chance = chance_of_being_better(mine, plain)
     differences = differences_of(cells, teacher, budget, arm)
-    texts = [text for each in differences.values() for text in _texts(each)]
-    longer = AS_LONG[budget, arm] if differences["time"] is not None else ""
-    return [*found, "" if chance is None else percent(chance), *texts, longer]
+    at_equal_steps, verdict_on_steps = _texts(differences["steps"])
+    at_equal_time, verdict_on_time = _texts(differences["time"])
+    return found._replace(
+        chance=percent(chance_of_being_better(mine, plain)),
+        at_equal_steps=at_equal_steps,
+        verdict_on_steps=verdict_on_steps,
+        at_equal_time=at_equal_time,
+        verdict_on_time=verdict_on_time,
+        budget_as_long=AS_LONG[budget, arm] if at_equal_time else "",
+    )
 
 
 def _seconds(cells: Sequence[Cell], **labels: str) -> str:
@@ -99,11 +120,13 @@ def _seconds(cells: Sequence[Cell], **labels: str) -> str:
 
 
 def _texts(found: Comparison | None) -> tuple[str, str]:
-    return ("", "") if found is None else (percent(interval_of(found)), comparison.describe(found))
+    return ("", "") if found is None else (percent(found.interval), comparison.describe(found))
 
 
-def percent(found: Interval) -> str:
-    """Write an estimate and its interval in percent; no interval where it is infinite."""
+def percent(found: Interval | None) -> str:
+    """Write an estimate in percent, with its interval if that is finite; nothing for None."""
+    if found is None:
+        return ""
     if not np.isfinite(found.low):
         return f"{100 * found.value:.1f} %"
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
