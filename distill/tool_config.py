@@ -20,7 +20,8 @@ from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
-    *("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout"),
+    *("best", "temperatures", "students", "updates", "states", "methods"),
+    *("budgets", "teachers", "breakout"),
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     "curiosity",
 )

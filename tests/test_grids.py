@@ -139,6 +139,16 @@ def test_bonuses_differ_in_their_factor_and_the_usual_one_is_run_once():
     assert {plain.id, others[1].id} <= ids
 
 
+def test_temperatures_sharpen_the_teacher_alone_and_the_usual_one_is_run_once():
+    runs = chosen(plan("temperatures", ALL_TEACHERS), seed="0", game="Pong", student="net1")
+    plain, *others = runs
+    assert plain.cfg.temperature == 1
+    assert [run.cfg.temperature for run in others] == [0.7, 0.5, 0.3]
+    assert {run.cfg.match_temperature for run in runs} == {False}
+    assert {replace(run.cfg, temperature=1.0) for run in runs} == {plain.cfg}  # nothing else
+    assert plain.id in {run.id for run in plan("best", ALL_TEACHERS)}
+
+
 def test_encoders_meet_plain_students_that_trained_as_long():
     runs = plan("encoder", GOOD)
     (longer,) = {run.labels["budget"] for run in runs} - {"quarter"}
@@ -152,8 +162,8 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    levels = ("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout")
-    games = 100 if grid in levels else 50
+    levels = "best temperatures students updates states methods budgets teachers breakout"
+    games = 100 if grid in levels.split() else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 
 

@@ -149,5 +149,6 @@ AXES: Mapping[str, Values] = {
             for factor in (0.1, 0.3, 1.0, 3.0)
         },
     },
+    "temperature": {f"{tau:g}": {"temperature": tau} for tau in (1.0, 0.7, 0.5, 0.3)},
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }

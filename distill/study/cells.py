@@ -16,7 +16,8 @@ from distill.study.plan import Run, identity, plan
 # What tells the rows of a table apart, where it differs at all.
 ROW_AXES = (
     *("teacher", "budget", "student", "updates", "arm"),
-    *("method", "initial weights", "loss", "actor", "sampling", "setting", "encoder", "bonus"),
+    *("method", "initial weights", "loss", "temperature", "actor", "sampling", "setting"),
+    *("encoder", "bonus"),
 )
 
 

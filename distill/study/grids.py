@@ -19,7 +19,8 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
 LEVEL_GRIDS = (
-    *("best", "students", "updates", "states", "methods", "budgets", "teachers", "breakout"),
+    *("best", "temperatures", "students", "updates", "states", "methods"),
+    *("budgets", "teachers", "breakout"),
 )
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 BOTH_GAMES = ("Freeway", "Pong")
@@ -114,6 +115,10 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {**ON_BREAKOUT, "setting": ("twice as many updates",)},
     ),
     "initialization": (_values_of("initial weights", "quarter"),),
+    "temperatures": tuple(  # of the teacher's answers: how sure a player its student should be
+        {**_values_of("temperature", "whole"), "teacher": (BEST,), "student": (student,)}
+        for student in ("net1", "net3")
+    ),
     "losses": tuple({**_values_of("loss", "half"), "game": (game,)} for game in BOTH_GAMES),
     "actors": ({**_values_of("actor", "half"), "student": SMALL},),
     "sampling": (_values_of("sampling", "quarter"),),
