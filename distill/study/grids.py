@@ -116,8 +116,12 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     ),
     "initialization": (_values_of("initial weights", "quarter"),),
     "temperatures": tuple(  # of the teacher's answers: how sure a player its student should be
-        {**_values_of("temperature", "whole"), "teacher": (BEST,), "student": (student,)}
-        for student in ("net1", "net3")
+        {**_values_of("temperature", "whole"), "teacher": (BEST,), **of_students}
+        for of_students in (
+            {"student": ("net1",)},
+            {"student": ("net3",)},
+            {"student": ("nature",), "seed": ("0",), "temperature": ("1", "0.5")},
+        )
     ),
     "losses": tuple({**_values_of("loss", "half"), "game": (game,)} for game in BOTH_GAMES),
     "actors": ({**_values_of("actor", "half"), "student": SMALL},),
