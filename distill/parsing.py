@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 Parse = Callable[[str], Any]
-MAX_STEPS = 10**12
+MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
 
 
 def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
@@ -23,7 +23,7 @@ def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], 
     return parse
 
 
-positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
+_positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
 nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
 threads = number(int, "a whole number from 1 to 1024", lambda x: 1 <= x <= 1024)
 seed = number(int, "a whole number from 0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
@@ -31,6 +31,14 @@ positive = number(float, "a number above 0", lambda x: x > 0)
 nonnegative = number(float, "a number of at least 0", lambda x: x >= 0)
 fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 share = number(float, "a number of at least 0 and below 1", lambda x: 0 <= x < 1)
+
+
+def positive_int(text: str) -> int:
+    """Read a number of games, samples, states."""
+    value = _positive_int(text)
+    if value > MAX_STEPS:
+        raise ValueError(f"at most {MAX_STEPS:.0e}")
+    return value
 
 
 def steps(text: str) -> int:

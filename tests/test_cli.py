@@ -119,6 +119,7 @@ def test_steps_are_refused_as_a_user_types_them(capsys, text):
         ("seed", "1.5", "a whole number of at least 0"),
         ("n_envs", "0", "a whole number of at least 1"),
         ("n_envs", "1e3", "a whole number of at least 1"),
+        ("n_envs", "1000000000001", "at most 1e+12"),
         ("max_norm", "0", "a number above 0"),
         ("max_norm", "nan", "a number above 0"),
         ("max_norm", "1e400", "a number above 0"),
