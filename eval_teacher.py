@@ -19,11 +19,12 @@ from distill import cli
 from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id
 from distill.errors import of_setting, run_command
-from distill.evaluation import PROTOCOL, Score
+from distill.evaluation import Score
 from distill.files import read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
 from distill.player import Player, games_for, load_player
+from distill.protocol import PROTOCOL
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher_config import EvalConfig

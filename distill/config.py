@@ -30,6 +30,7 @@ from distill.parsing import (
     share,
     steps,
 )
+from distill.protocol import EVAL_GAMES
 from distill.schedules import LinearSchedule
 from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
@@ -141,7 +142,7 @@ class DistillConfig:
     device: str = device_option()
     precision: str = precision_option()
     n_threads: int | None = threads_option()
-    n_eval_episodes: int = option(100, "whole games for each final score", positive_int)
+    n_eval_episodes: int = option(EVAL_GAMES, "whole games for each final score", positive_int)
     eval_greedy: bool = option(True, "score greedy play too, beside sampled actions", flag)
     eval_steps: int = option(25_000, "steps between two evaluations", steps)
     n_interim_episodes: int = option(10, "whole games for each of those evaluations", positive_int)

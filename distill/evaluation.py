@@ -19,10 +19,6 @@ from distill.progress import Progress
 from distill.statistics import t_interval
 from distill.types import ByteArray, Envs, Game, IntArray, Network
 
-PROTOCOL = (
-    "whole games, raw score, equal quota per environment, in rounds of one game each, "
-    "frame skip 4, up to 30 no-ops at the start, sticky actions as the id says"
-)
 MODES = ("greedy", "sampled")
 
 Policy = Callable[[ByteArray], IntArray]  # raw observations (N, S, 84, 84) -> actions (N,)

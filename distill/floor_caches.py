@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.evaluation import PROTOCOL
 from distill.files import read_json, write_json
 from distill.floors import Floors, measure_floors
-from distill.options import EVAL_ENVS, EVAL_SEED
+from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
 from distill.provenance import ROOT
 from distill.types import Envs
 

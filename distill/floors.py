@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from distill.evaluation import PROTOCOL, Policy, Score, constant_policy, play, random_policy
+from distill.evaluation import Policy, Score, constant_policy, play, random_policy
 from distill.progress import Progress
+from distill.protocol import PROTOCOL
 from distill.types import Envs
 
 NO_SHARE = "none: the teacher is no better than the floor"

@@ -11,9 +11,6 @@ from distill.types import WIDTHS
 
 OPTIMIZERS = ("muon", "adam")  # the first is the default
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
-# The games that teachers and students are scored over. With sticky actions luck is partly the
-# games', the same for players that do the same.
-EVAL_ENVS, EVAL_SEED = 20, 10_000
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from distill.evaluation import MODES, PROTOCOL, Score, evaluate
+from distill.evaluation import MODES, Score, evaluate
 from distill.floors import Floors, share_of
 from distill.networks import ActorCritic
-from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Progress
+from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
 from distill.student_files import save_student, score_on_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network

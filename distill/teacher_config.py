@@ -5,8 +5,6 @@ from pathlib import Path
 
 from distill.options import (
     DEFAULT_ENV,
-    EVAL_ENVS,
-    EVAL_SEED,
     NETWORKS,
     data_init_option,
     device_option,
@@ -19,14 +17,8 @@ from distill.options import (
     seed_option,
     threads_option,
 )
-from distill.parsing import (
-    flag,
-    fraction,
-    nonnegative,
-    positive,
-    positive_int,
-    steps,
-)
+from distill.parsing import flag, fraction, nonnegative, positive, positive_int, steps
+from distill.protocol import EVAL_ENVS, EVAL_GAMES, EVAL_SEED
 from distill.schedules import LinearSchedule
 from distill.settings import check, option, replace
 from distill.types import WIDTHS, Widths, parse_widths
@@ -121,7 +113,7 @@ class EvalConfig:
         None, "teacher .zip or student .safetensors (default: the latest in teachers/)", Path
     )
     n_eval_episodes: int = option(
-        100, "whole games for each of greedy and sampled play", positive_int
+        EVAL_GAMES, "whole games for each of greedy and sampled play", positive_int
     )
     env: str | None = option(
         None, "game to play (default: the one that the checkpoint was trained on)", str

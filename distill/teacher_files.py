@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-ENOUGH_GAMES = 100  # what eval_teacher.py plays of each mode, and students are scored over
+from distill.protocol import EVAL_GAMES
+
 COMMAND = "python ppo_teacher.py 1e7"
 
 _NAME = re.compile(
@@ -50,7 +51,7 @@ def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
 def best_teacher(folder: Path, env_id: str) -> Path:
     """Return the game's zip with the highest sampled score in its .json, else the latest.
 
-    A score of few games, as of a trial, counts only where none has one of ENOUGH_GAMES.
+    A score of few games, as of a trial, counts only where none has one of EVAL_GAMES.
 
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
@@ -106,7 +107,7 @@ def _sampled_score(path: Path) -> tuple[bool, float]:
         return False, -math.inf
     if not math.isfinite(mean):
         return False, -math.inf
-    return isinstance(n_games, int) and n_games >= ENOUGH_GAMES, mean
+    return isinstance(n_games, int) and n_games >= EVAL_GAMES, mean
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from distill.fidelity import ComparedGames
 from distill.files import write_json
 from distill.floor_caches import CACHES, first_score_note, floors_of
 from distill.idle import SWITCHES, refuse_idle
-from distill.options import EVAL_ENVS, EVAL_SEED
 from distill.progress import Interruption, Progress
+from distill.protocol import EVAL_ENVS, EVAL_SEED
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
 from distill.run_folder import create_run, read_result

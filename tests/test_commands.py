@@ -26,9 +26,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from distill.checkpoint import NAMES, load_run
 from distill.config import DistillConfig
 from distill.networks import n_actor_parameters
-from distill.options import EVAL_SEED
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
+from distill.protocol import EVAL_SEED
 from distill.run_folder import read_run
 from distill.settings import from_mapping
 from distill.student_files import load_student

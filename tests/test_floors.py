@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scripted import ScriptedEnvs, score_of
 
-from distill.evaluation import PROTOCOL
 from distill.files import write_json
 from distill.floor_caches import cached_floors, floors_of
 from distill.floors import Floors, measure_floors
+from distill.protocol import PROTOCOL
 
 FREEWAY = "FreewayNoFrameskip-v0"
 

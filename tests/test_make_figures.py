@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from run_folders import make_run
 from scripted import score_of
 
-from distill.evaluation import PROTOCOL
 from distill.floors import Floors
+from distill.protocol import PROTOCOL
 from distill.rows import read_rows
 from distill.study import figures, markdown, tables
 from distill.study.curves import Point, collect, read_zoo

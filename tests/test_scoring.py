@@ -6,9 +6,10 @@ import pytest
 import torch
 from fakes import CPU, TINY, FakeEnvs, FakeTracker, FixedTeacher
 
-from distill.evaluation import MODES, PROTOCOL, Score
+from distill.evaluation import MODES, Score
 from distill.floors import Floors
 from distill.networks import ActorCritic
+from distill.protocol import PROTOCOL
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores, score_table
 from distill.student_files import load_student
 from distill.types import Game

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distill.evaluation import PROTOCOL, Score
+from distill.evaluation import Score
 from distill.files import read_json
 from distill.floors import Floors
-from distill.options import EVAL_ENVS, EVAL_SEED
+from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
 
 
 class Rung(NamedTuple):
