@@ -86,7 +86,7 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
         if any(cell.shares for cell in cells):
             yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
     cells = grids["curiosity"]
-    less_plain = "share minus plain students', 95 % (band: no effect)"
+    less_plain = "share minus plain students', 95 %"
     arms = {
         "curiosity": (shares_by_arm(cells), "IQM of the share, 95 % bootstrap", None),
         "differences": (differences_by_arm(cells), less_plain, MARGIN),

@@ -57,6 +57,14 @@ def test_ours_are_named_and_the_published_curve_ends_with_them(tmp_path):
     assert axes.get_title() == PONG
 
 
+def test_ours_that_end_before_the_published_curve_begins_are_drawn_alone(tmp_path):
+    collect([make_run(tmp_path, "a", "teacher", {10: 1.0})], tmp_path / "curves.csv")
+    points = [p._replace(env_id=PONG) for p in read_rows(tmp_path / "curves.csv", Point)]
+    figure = published.draw_published(points, {"a": published.DEFAULTS}, {PONG: [(50_000, 0.0)]})
+    (line,) = figure.axes[0].lines
+    assert np.asarray(line.get_xydata()).tolist() == [[10, 1.0]]
+
+
 def test_every_recorded_teachers_command_can_be_read_today():
     points = read_rows(make_figures.CURVES, Point)
     commands = {p.command for p in points if p.kind == "teacher"}

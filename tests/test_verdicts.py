@@ -69,6 +69,21 @@ def test_at_equal_time_an_arm_stands_beside_plain_students_that_were_trained_as_
     assert both.endswith(f"| {equal_steps} | -20.0 % (-20.0 to -20.0) | hurts | 1.8 quarters |")
 
 
+def test_plain_students_trained_as_long_are_counted_where_not_every_run_has_one():
+    share = {("quarter", "aux"): 0.6, ("1.6 quarters", "plain"): 0.7}
+    outcomes = [
+        outcome(run, share[key])
+        for run in plan("curiosity", TEACHERS)
+        if run.labels["teacher"] == "good"
+        and (key := (run.labels["budget"], run.labels["arm"])) in share
+        and (key[1] == "aux" or run.cfg.seed < 2)
+    ]
+    table = verdicts.verdict_table(cells_of("curiosity", outcomes))
+    (aux,) = [line for line in table.splitlines() if line.startswith("| good | quarter | aux |")]
+    assert "| 5 Freeway, 5 Pong |" in aux
+    assert aux.endswith("| -10.0 % (-10.0 to -10.0) | hurts | 1.6 quarters, 4 pairs |")
+
+
 def test_the_sentence_on_curiosity_is_completed_by_what_its_default_arm_did():
     share = {
         ("quarter", "plain"): 0.5,

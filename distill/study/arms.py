@@ -12,7 +12,7 @@ from distill.study.comparison import Comparison
 from distill.study.grids import AS_LONG, WITHOUT_TEACHER
 
 BASELINE = "plain"
-AXES = ("teacher", "budget", "arm")  # a row for each combination
+ROW = ("teacher", "budget", "arm")  # a row for each combination
 ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
 
 
@@ -64,7 +64,7 @@ def coverage_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
 
 def _taught_rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     """List the rows that have a teacher; beside one without, all others would look alike."""
-    return [row for row in rows_of(cells, AXES, run=True) if row[-1] not in WITHOUT_TEACHER]
+    return [row for row in rows_of(cells, ROW, run=True) if row[-1] not in WITHOUT_TEACHER]
 
 
 def mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Interval | None:

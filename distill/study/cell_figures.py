@@ -134,7 +134,7 @@ def draw_estimates(
         single = [line for line in lines if not np.isfinite(low[line])]
         axes.plot([values[line] for line in single], single, "o", color="white", markersize=4)
         axes.set_yticks(lines, list(groups[title]))
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=5)
         axes.invert_yaxis()
         axes.set(xlabel=x_label, title=title)
         if percent:

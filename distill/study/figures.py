@@ -164,6 +164,13 @@ def setting_text(name: str, value: str) -> str:
     return f"{name} {value}".strip()
 
 
+def draw_zoo(axes: Axes, points: Sequence[tuple[int, float]], reach: int) -> None:
+    """Draw a curve that rl-zoo published as far as ours reach, if they reach its first point."""
+    if shown := [point for point in points if point[0] <= reach]:
+        steps, scores = zip(*shown, strict=True)
+        axes.plot(steps, scores, color="black", linewidth=1, label="rl-zoo, published")
+
+
 def draw_ladder(
     points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
 ) -> Figure:
@@ -178,9 +185,7 @@ def draw_ladder(
         draw_teachers(axes, mine)
         kept = [rung for rung in rungs if rung.env_id == env_id]
         reach = max([p.step for p in mine] + [rung.steps for rung in kept])
-        if published := [point for point in zoo.get(env_id, []) if point[0] <= reach]:
-            steps, scores = zip(*published, strict=True)
-            axes.plot(steps, scores, color="black", linewidth=1, label="rl-zoo, published")
+        draw_zoo(axes, zoo.get(env_id, []), reach)
         draw_rungs(axes, kept)
         axes.set_xlim(left=1e4)
         finish(axes, env_id)

@@ -32,9 +32,9 @@ SMALL = ("net3", "1pct")
 USUAL_UPDATES, HALF_UPDATES, *FEWER_UPDATES = AXES["updates"]
 ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
-# thread (bfloat16) a quarter of the budget takes aux and bonus 1.5 to 1.6 times as long as plain,
-# both and rnd 1.7 to 1.8; uncertainty adds a fifth of plain's time. `both` of the whole budget
-# stands beside twice the steps, which is a little generous to plain students.
+# thread (bfloat16) a quarter of the budget took aux and bonus 1.5 to 1.6 times as long as plain,
+# both and rnd 1.7 to 1.8, side by side; uncertainty added a fifth of plain's time. `both` of the
+# whole budget stands beside twice the steps. README's table tells how equal the times were.
 AS_LONG = {
     ("quarter", "uncertainty"): "1.2 quarters",
     ("quarter", "aux"): "1.6 quarters",

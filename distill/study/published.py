@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from distill.cli import parse_settings
 from distill.origins import THEN
 from distill.study.curves import Point
-from distill.study.figures import draw_by_name, finish, panels
+from distill.study.figures import draw_by_name, draw_zoo, finish, panels
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
@@ -50,8 +50,7 @@ def draw_published(
     for axes, env_id in games:
         mine = [p for p in shown if p.env_id == env_id]
         reach = max(p.step for p in mine)
-        steps, scores = zip(*(point for point in zoo[env_id] if point[0] <= reach), strict=True)
-        axes.plot(steps, scores, color="black", label="rl-zoo, published")
+        draw_zoo(axes, zoo[env_id], reach)
         precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in mine}
         draw_by_name(axes, mine, {run: f"{names[run]}, {precise[run]}" for run in precise})
         finish(axes, env_id)

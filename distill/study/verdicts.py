@@ -10,8 +10,8 @@ from distill.floors import NO_SHARE
 from distill.statistics import Interval
 from distill.study import comparison
 from distill.study.arms import (
-    AXES,
     BASELINE,
+    ROW,
     chance_of_being_better,
     differences_of,
     mean_share,
@@ -60,8 +60,8 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     interval; verdicts come from differences paired by seed. At equal time an arm stands beside
     plain students that were trained as long by the clock.
     """
-    lines = [[*row, *_worth(cells, *row)] for row in rows_of(cells, AXES, run=True)]
-    return as_table([[*AXES, *COLUMNS], *lines])
+    lines = [[*row, *_worth(cells, *row)] for row in rows_of(cells, ROW, run=True)]
+    return as_table([[*ROW, *COLUMNS], *lines])
 
 
 def curiosity_section(cells: Sequence[Cell]) -> str:
@@ -77,7 +77,7 @@ def answer(cells: Sequence[Cell]) -> str:
     found = [
         f"- **{ANSWERS[difference.verdict]}** ({teacher} teacher, {budget} budget, equal {what},"
         f" {difference.n_pairs} pairs: {percent(difference.interval)})"
-        for teacher, budget, arm in rows_of(cells, AXES, run=True)
+        for teacher, budget, arm in rows_of(cells, ROW, run=True)
         if arm == DEFAULT_ARM
         for what, difference in differences_of(cells, teacher, budget, arm).items()
         if difference is not None
@@ -106,7 +106,9 @@ def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Worth:
         verdict_on_steps=verdict_on_steps,
         at_equal_time=at_equal_time,
         verdict_on_time=verdict_on_time,
-        budget_as_long=AS_LONG[budget, arm] if at_equal_time else "",
+        budget_as_long=_as_long(
+            AS_LONG.get((budget, arm), ""), differences["time"], sum(map(len, mine.values()))
+        ),
     )
 
 
@@ -121,6 +123,13 @@ def _seconds(cells: Sequence[Cell], **labels: str) -> str:
 
 def _texts(found: Comparison | None) -> tuple[str, str]:
     return ("", "") if found is None else (percent(found.interval), comparison.describe(found))
+
+
+def _as_long(budget: str, found: Comparison | None, n_runs: int) -> str:
+    """Name plain students' budget at equal time; the pairs, too, if a run of the arm has none."""
+    if found is None:
+        return ""
+    return budget if found.n_pairs == n_runs else f"{budget}, {found.n_pairs} pairs"
 
 
 def percent(found: Interval | None) -> str:
