@@ -183,13 +183,21 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     np.testing.assert_allclose(bars[:, :, 1], [[-8.706, 16.706], [-4.706, 20.706]], atol=1e-3)
 
 
-def test_every_teacher_of_the_ladder_has_a_color_of_its_own():
-    points = read_rows(make_figures.CURVES, Point)
-    figure = figures.draw_ladder(points, read_rungs(make_figures.TEACHERS), {})
+def test_runs_whose_teachers_ship_have_a_color_and_a_name_each_and_all_others_are_gray():
+    points, rungs = read_rows(make_figures.CURVES, Point), read_rungs(make_figures.TEACHERS)
+    figure = figures.draw_ladder(points, rungs, {})
     assert figure.axes
     for axes in figure.axes:
+        mine = [p for p in points if p.env_id == axes.get_title() and p.kind == "teacher"]
+        kept = {rung.run for rung in rungs if rung.env_id == axes.get_title()}
+        assert kept <= {p.run for p in mine}
         curves = [line for line in axes.lines if line.get_linestyle() == "-"]  # no marks, no floors
-        assert len({to_hex(line.get_color()) for line in curves}) == len(curves)
+        assert len(curves) == len({p.run for p in mine})
+        colors = [to_hex(line.get_color()) for line in curves]
+        shown = [color for color in colors if color != to_hex("0.75")]
+        assert len(shown) == len(set(shown)) == len(kept)
+        named = [line for line in curves if not str(line.get_label()).startswith("_")]
+        assert len(named) == len(kept) + (len(curves) > len(kept))  # the gray ones once
 
 
 def test_published_curves_reach_the_scores_they_are_known_for():

@@ -4,10 +4,9 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,8 +15,7 @@ from distill.study.curves import TEACHER_CURVE, Point
 from distill.study.rungs import Rung
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
-MAX_TEACHERS = 20  # curves of a game that can be told apart
-LADDER_HEIGHT = 7.5  # inches, half of them for the names of its many curves
+KEPT_COLORS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9")  # neither gray nor the marks' red
 STUDENTS = ("plain", "curious")
 LINES = {  # label, tag and style, by the kind of a run
     "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
@@ -53,12 +51,23 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     finish(axes, env_id)
 
 
-def draw_teachers(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw the score of one game's teachers while they learn, each in a color of its own."""
-    axes.set_prop_cycle(color=colormaps["tab20"](range(MAX_TEACHERS)))
-    for run, command in dict.fromkeys((p.run, p.command) for p in points):
-        label = textwrap.fill(settings_of(command), LEGEND_LETTERS, break_on_hyphens=False)
-        axes.plot(*curve(points, run, TEACHER_CURVE), label=label)
+def draw_teachers(axes: Axes, points: Sequence[Point], kept: Container[str | None]) -> None:
+    """Draw the score of one game's teachers while they learn.
+
+    The runs that a teacher was kept of, `kept`, have colors of their own and are named after their
+    settings; all others are gray.
+    """
+    commands = {p.run: p.command for p in points}
+    label = "other runs, while they learn"
+    for run in commands:
+        if run not in kept:
+            axes.plot(*curve(points, run, TEACHER_CURVE), "0.75", linewidth=0.8, label=label)
+            label = ""
+    colors = itertools.cycle(KEPT_COLORS)
+    for run, command in commands.items():
+        if run in kept:
+            label = textwrap.fill(settings_of(command), LEGEND_LETTERS, break_on_hyphens=False)
+            axes.plot(*curve(points, run, TEACHER_CURVE), next(colors), label=label)
 
 
 def draw_by_name(axes: Axes, points: Sequence[Point], names: Mapping[str, str]) -> None:
@@ -179,11 +188,11 @@ def draw_ladder(
     Published curves end where ours do: what Breakout comes to later would flatten what is compared.
     """
     env_ids = list(dict.fromkeys(sorted(rung.env_id for rung in rungs)))
-    figure, games = panels(env_ids, height=LADDER_HEIGHT)
+    figure, games = panels(env_ids)
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
-        draw_teachers(axes, mine)
         kept = [rung for rung in rungs if rung.env_id == env_id]
+        draw_teachers(axes, mine, {rung.run for rung in kept})
         reach = max([p.step for p in mine] + [rung.steps for rung in kept])
         draw_zoo(axes, zoo.get(env_id, []), reach)
         draw_rungs(axes, kept)

@@ -18,6 +18,7 @@ class Rung(NamedTuple):
     sampled: Score
     floors: Floors
     grade: str | None = None  # best, good, medium or bad, if the studies use it
+    run: str | None = None  # that it was kept of
 
     def first(self, n_games: int) -> "Rung":
         """Return the same over the first `n_games`, or all if there are fewer."""
@@ -74,4 +75,5 @@ def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:
             f"{folder / name}.json: scored over other games than students are: {again}"
         )
     scores = Score.from_json(evaluation["sampled"]), Floors.from_json(evaluation["floors"])
-    return Rung(f"{name}.zip", record["env_id"], record["steps"], *scores, record.get("grade"))
+    origin = record.get("grade"), record.get("run")
+    return Rung(f"{name}.zip", record["env_id"], record["steps"], *scores, *origin)
