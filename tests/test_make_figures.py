@@ -25,15 +25,16 @@ DISTILLED = "net3, distilled from the good teacher"
 def test_a_panel_a_game_shows_each_runs_scores_and_each_kinds_name_once(tmp_path):
     path = tmp_path / "curves.csv"
     runs = [
+        make_run(tmp_path, "c", "curious", {10: 2.0}),  # in whatever order they were collected
         make_run(tmp_path, "t", "teacher", {10: 5.0}),
         make_run(tmp_path, "u", "teacher", {10: 6.0}),
         make_run(tmp_path, "a", "plain", {10: 1.0, 20: 4.0}),
         make_run(tmp_path, "b", "plain", {10: 3.0}),
-        make_run(tmp_path, "c", "curious", {10: 2.0}),
     ]
     collect(runs, path)
     points = [p._replace(env_id="G") for p in read_rows(path, Point)]
-    elsewhere = points[0]._replace(env_id="H", run="v")  # a game that no student played
+    teacher = next(p for p in points if p.kind == "teacher")
+    elsewhere = teacher._replace(env_id="H", run="v")  # a game that no student played
     figure = figures.draw_curves([*points, elsewhere])
     assert isinstance(figure, Figure)
     (axes,) = figure.axes

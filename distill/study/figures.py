@@ -36,13 +36,10 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     A line for each teacher that a student had, and for each floor.
     """
     mine = [p for p in points if p.env_id == env_id]
-    kinds = {p.run: p.kind for p in mine if p.kind in LINES}
-    named: set[str] = set()
-    for run, kind in kinds.items():
-        label, tag, style = LINES[kind]
-        label = "" if kind in named else label
-        axes.plot(*curve(mine, run, tag), style, linewidth=1, label=label)
-        named.add(kind)
+    for kind, (label, tag, style) in LINES.items():
+        for run in dict.fromkeys(p.run for p in mine if p.kind == kind):
+            axes.plot(*curve(mine, run, tag), style, linewidth=1, label=label)
+            label = ""  # each kind once
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
         last = {p.run: p.value for p in mine if p.tag == tag}
         for i, value in enumerate(sorted(set(last.values()))):
@@ -110,7 +107,7 @@ def panels(
 
 def draw_curves(points: Sequence[Point]) -> Figure:
     """Draw a panel for each game that a student has played, all teachers' curves in it."""
-    figure, games = panels(list(dict.fromkeys(p.env_id for p in points if p.kind in STUDENTS)))
+    figure, games = panels(sorted({p.env_id for p in points if p.kind in STUDENTS}))
     for axes, env_id in games:
         draw_game(axes, points, env_id)
     return figure
@@ -124,7 +121,7 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         levels: by game, what they are held against: scores by name, drawn as lines.
     """
     small = [p for p in points if small_network_of(p.kind)]
-    figure, games = panels(list(dict.fromkeys(p.env_id for p in small)))
+    figure, games = panels(sorted({p.env_id for p in small}))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
         settings = {p.run: p.kind + (", in float32" if p.is_float32 else "") for p in mine}
@@ -187,8 +184,7 @@ def draw_ladder(
 
     Published curves end where ours do: what Breakout comes to later would flatten what is compared.
     """
-    env_ids = list(dict.fromkeys(sorted(rung.env_id for rung in rungs)))
-    figure, games = panels(env_ids)
+    figure, games = panels(sorted({rung.env_id for rung in rungs}))
     for axes, env_id in games:
         mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
         kept = [rung for rung in rungs if rung.env_id == env_id]

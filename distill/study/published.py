@@ -46,7 +46,7 @@ def draw_published(
         zoo: (steps, mean score) by game, published.
     """
     shown = [p for p in points if p.run in names]
-    figure, games = panels(list(dict.fromkeys(p.env_id for p in shown)))
+    figure, games = panels(sorted({p.env_id for p in shown}))
     for axes, env_id in games:
         mine = [p for p in shown if p.env_id == env_id]
         reach = max(p.step for p in mine)
