@@ -136,7 +136,7 @@ def scored_record(env_id, steps, scores, **games):
     floors = Floors(score_of(-2.0), score_of(1.5), best_action=1, n_envs=20, seed=10_000)
     evaluation = {"sampled": score_of(*scores).to_json(), "floors": floors.to_json()}
     games = {"protocol": PROTOCOL, "n_envs": 20, "seed": 10_000} | games
-    return {"env_id": env_id, "steps": steps, "evaluation": evaluation | games}
+    return {"ships": True, "env_id": env_id, "steps": steps, "evaluation": evaluation | games}
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,17 @@ def test_a_teacher_scored_over_other_games_than_students_is_named(tmp_path, game
         read_rungs(tmp_path)
 
 
-def test_a_teacher_that_was_scored_but_not_trained_here_is_no_rung(tmp_path):
-    record = scored_record("G", 7, [1.0, 2.0])
-    (tmp_path / "envG_a.json").write_text(json.dumps(record))
-    del record["steps"]
-    (tmp_path / "envG_b.json").write_text(json.dumps(record))
+def test_pages_and_figures_leave_out_teachers_that_their_owner_trained(tmp_path):
+    """`ppo_teacher.py` and `eval_teacher.py --write_score` write into the same folder."""
+    shipped = scored_record("G", 7, [1.0, 2.0]) | {"wall_seconds": 60, "commit": "a"}
+    shipped["evaluation"]["greedy"] = shipped["evaluation"]["sampled"]
+    own = scored_record("G", 9, [5.0], n_envs=1)  # in a trial of one game
+    del own["ships"]
+    unscored = {"env_id": "G", "steps": 8}
+    for name, record in (("a", shipped), ("b", own), ("c", unscored)):
+        (tmp_path / f"envG_{name}.json").write_text(json.dumps(record))
     assert [rung.zip_name for rung in read_rungs(tmp_path)] == ["envG_a.zip"]
+    assert len(tables.teachers_table(tmp_path).splitlines()) == 3  # its head, and one
 
 
 def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve(tmp_path):
@@ -165,8 +170,6 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     for steps, mean in ((50_000, 8.0), (20_000, 4.0)):
         record = scored_record(env_id, steps, [mean - 1, mean + 1])
         (tmp_path / f"env{steps}.json").write_text(json.dumps(record))
-    (tmp_path / "env1.json").write_text(json.dumps({"env_id": env_id, "steps": 1}))  # unscored
-
     rungs = read_rungs(tmp_path)
     assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
     # The last of the published points lies beyond what we have.
@@ -211,7 +214,7 @@ def scored(name, steps, **more):
     score = {"mean": 1.234, "ci95": [1.0, 1.5], "n_unique": 4}
     evaluation = {"sampled": score, "greedy": score | {"mean": -2.0}}
     record = {"steps": steps, "wall_seconds": 90, "commit": "abcdef0123", "evaluation": evaluation}
-    return name, record | more
+    return name, {"ships": True, "env_id": name[3:-2]} | record | more
 
 
 def test_the_table_has_a_line_a_teacher_by_game_and_steps(tmp_path):

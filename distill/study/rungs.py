@@ -1,4 +1,4 @@
-"""What the records beside teachers say: all of them, those with a score, and the ladder's rungs."""
+"""What the records beside teachers say: all of them, those that ship, and the ladder's rungs."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,25 +45,24 @@ def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: read_json(path) for path in sorted(folder.glob("env*.json"))}
 
 
-def scored_teachers(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of a folder's scored teachers: by name, fewest steps first.
+def shipped_teachers(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the records of a folder's teachers that ship: by name, fewest steps first.
 
-    One without steps was not trained here, but only scored, and is left out.
+    Pages and figures show these alone, whatever its owner trains into the same folder.
     """
-    records = teacher_records(folder)
-    scored = {
-        name: record for name, record in records.items() if {"evaluation", "steps"} <= record.keys()
+    shipped = {
+        name: record for name, record in teacher_records(folder).items() if record.get("ships")
     }
-    return dict(sorted(scored.items(), key=lambda item: item[1]["steps"]))
+    return dict(sorted(shipped.items(), key=lambda item: item[1]["steps"]))
 
 
 def read_rungs(folder: Path) -> list[Rung]:
-    """Read the scores of all scored teachers in a folder, by steps.
+    """Read the scores of a folder's teachers that ship, by steps.
 
     Raises:
         ValueError: if one was scored over other games than students are.
     """
-    return [_rung(folder, name, record) for name, record in scored_teachers(folder).items()]
+    return [_rung(folder, name, record) for name, record in shipped_teachers(folder).items()]
 
 
 def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:

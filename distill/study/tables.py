@@ -17,7 +17,7 @@ from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
 from distill.study.probe import Probe
-from distill.study.rungs import scored_teachers
+from distill.study.rungs import shipped_teachers
 from distill.types import WIDTHS
 
 Labels = Mapping[str, str]
@@ -126,11 +126,12 @@ def score_text(score: dict[str, Any]) -> str:
 
 
 def teachers_table(folder: Path) -> str:
-    """Lay out the records of all scored teachers: scores, and how each was made."""
+    """Lay out the records of a folder's teachers that ship: scores, and how each was made."""
     columns = ["teacher", "grade", "steps", "sampled: mean (95 %)", "unique"]
     columns += ["greedy: mean (95 %)", "unique", "wall-clock", "commit"]
     lines = [columns]
-    for name, record in sorted(scored_teachers(folder).items(), key=lambda item: item[0][:8]):
+    by_game = sorted(shipped_teachers(folder).items(), key=lambda item: item[1]["env_id"])
+    for name, record in by_game:
         evaluation = record["evaluation"]
         cells = [name, record.get("grade", ""), f"{record['steps']:,}"]
         cells += [score_text(evaluation[mode]) for mode in ("sampled", "greedy")]
