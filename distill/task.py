@@ -31,6 +31,19 @@ class Task(NamedTuple):
     dtype: torch.dtype
 
 
+def find_teacher(cfg: DistillConfig) -> Path:
+    """Return the teacher asked for, else the game's best.
+
+    If it is not where the settings say, the one of its name in teachers/ is meant: names hold the
+    second that training began in, and settings come from other folders and machines, too.
+    """
+    path = cfg.teacher_chkpt
+    if path is None:
+        return best_teacher(TEACHERS, check_env_id(cfg.env or DEFAULT_ENV))
+    here = TEACHERS / path.name
+    return here if here.exists() and not path.exists() else path
+
+
 def find_game(cfg: DistillConfig, teacher_path: Path) -> str:
     """Return the game asked for, else the one that the teacher was trained on."""
     env_id = cfg.env or env_id_of(teacher_path)
@@ -48,7 +61,7 @@ def prepare(cfg: DistillConfig) -> Task:
     """
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    path = cfg.teacher_chkpt or best_teacher(TEACHERS, check_env_id(cfg.env or DEFAULT_ENV))
+    path = find_teacher(cfg)
     with of_setting("--teacher_chkpt"):
         teacher = load_teacher(path, device=device, dtype=dtype)
     return Task(cfg, path, find_game(cfg, path), teacher, device, dtype)
