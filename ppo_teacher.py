@@ -134,7 +134,7 @@ def train(
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
             print(title)
-        print(first_score_note(cfg.env, cfg.n_envs))
+        print(first_score_note(cfg.env, cfg.n_envs, cfg.total_steps - done))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)

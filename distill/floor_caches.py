@@ -76,16 +76,27 @@ def floors_of(
     return floors, warnings
 
 
-def first_score_note(env_id: str, n_envs: int, caches: Sequence[Path] = CACHES) -> str:
-    """Say when the first score is to be expected, so that a long game does not look like a hang."""
+def first_score_note(
+    env_id: str, n_envs: int, n_steps: int, caches: Sequence[Path] = CACHES
+) -> str:
+    """Say when a game is over, so that a long one does not look like a hang.
+
+    Args:
+        env_id: which game is trained on.
+        n_envs: at so many games at a time.
+        n_steps: for so many steps over all of them.
+        caches: files of floors, which know how long a game lasts by random actions.
+    """
     for path in caches:
         try:
             floors = cached_floors(path, env_id, 1)
         except ValueError:
             continue
         if floors is not None:
-            n_steps = n_envs * floors.random.mean_length_steps
-            return f"first score after about {n_steps:,.0f} steps: {n_envs} games at a time"
+            first = n_envs * floors.random.mean_length_steps
+            if first > n_steps:
+                return f"no score on the way: {n_envs} games take some {first:,.0f} steps to end"
+            return f"first score after about {first:,.0f} steps: {n_envs} games at a time"
     return f"first score when the first of {n_envs} games is over"
 
 

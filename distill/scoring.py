@@ -121,12 +121,18 @@ class Scorer:
         self._seed, self._device, self._modes = seed, device, modes
         self.best = score_on_record(run_dir / BEST)  # a resumed run's; its checkpoint may be older
 
-    def interim(self, envs: Envs, n_games: int, step: int) -> None:
-        """Score over a few games; keep the student as student_best.safetensors if the best."""
+    def interim(self, envs: Envs, n_games: int, step: int) -> str:
+        """Score over a few games; keep the student as student_best.safetensors if the best.
+
+        Returns:
+            The score in words, beside the teacher's.
+        """
         scores = self._score(envs, n_games, step, title="evaluation")
         if scores["sampled"].mean > self.best:
             self.best = scores["sampled"].mean
             self._save(BEST, scores, step)
+        mean, teacher = scores["sampled"].mean, self.reference.teacher["sampled"].mean
+        return f"step {step:,}: {mean:.1f} in {n_games} games, the teacher {teacher:.1f}"
 
     def final(self, envs: Envs, n_games: int, step: int) -> dict[str, Score]:
         """Score the finished student by the whole protocol; keep it as student.safetensors."""

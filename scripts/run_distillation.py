@@ -83,7 +83,7 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
 
     def evaluate(step: int) -> None:
         if step < cfg.total_steps:  # the final score follows
-            scorer.interim(interim_envs, n_interim, step)
+            progress.say(scorer.interim(interim_envs, n_interim, step))
 
     def save() -> None:
         check_saveable(run)
@@ -109,7 +109,8 @@ def run_to_end(
     """Train to the end and score; returns the result, which result.json holds too."""
     cfg, origin = task.cfg, provenance()  # of the code that runs, whatever comes after it
     print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
-    print(first_score_note(task.env_id, cfg.n_envs))
+    if n_left := cfg.total_steps - run.n_steps_done:
+        print(first_score_note(task.env_id, cfg.n_envs, n_left))
     n_games = cfg.n_eval_episodes
     final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=EVAL_SEED, training=False)
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:

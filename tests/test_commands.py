@@ -44,6 +44,7 @@ GAME = "BreakoutNoFrameskip-v4"
 TEACHER = f"env{GAME}_20260102-030405_n_iters10000.zip"
 TOTAL_STEPS, LOG_STEPS, CHECKPOINT_STEPS = 1280, 64, 256
 SEED = 1
+SCORE_ON_THE_WAY = r"step ([\d,]+): \d+\.\d in 1 games, the teacher \d+\.\d"
 SMALL = {
     "teacher_chkpt": TEACHER, "student": "0.1pct", "total_steps": TOTAL_STEPS, "seed": SEED,
     "n_envs": 4, "n_steps": 16, "ring_size": 768, "learning_starts": 128,
@@ -166,8 +167,9 @@ def curious(run) -> Done:
 
 
 def complaints(done: Done) -> list[str]:
-    """Return what stands on standard error besides progress, which a slow machine shows."""
-    return [line for line in done.err.splitlines() if " min left " not in line]
+    """Return what stands on standard error besides scores on the way and progress."""
+    lines = [line for line in done.err.splitlines() if " min left " not in line]
+    return [line for line in lines if not re.fullmatch(SCORE_ON_THE_WAY, line)]
 
 
 RUNS = pytest.mark.parametrize("name", ["plain", "curious"])
@@ -182,6 +184,7 @@ def test_the_last_line_is_one_json_object_with_all_that_is_known(folder, request
     found = result(done)
     assert found == json.loads((folder / name / "result.json").read_text())
     assert complaints(done) == []
+    assert re.findall(SCORE_ON_THE_WAY, done.err) == [f"{TOTAL_STEPS // 2}"]
     assert (found["env_id"], found["teacher_chkpt"], found["student"]) == (GAME, TEACHER, "0.1pct")
     assert found["teacher_parameters"] == 4_656
     assert found["student_parameters"] == 1_446

@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedEnvs, score_of
 
 from distill.files import write_json
-from distill.floor_caches import cached_floors, floors_of
+from distill.floor_caches import cached_floors, first_score_note, floors_of
 from distill.floors import Floors, measure_floors
 from distill.protocol import PROTOCOL
 
@@ -129,3 +129,15 @@ def test_floors_are_returned_even_if_they_cannot_be_cached(tmp_path):
     floors, warnings = floors_of(FREEWAY, ScriptedEnvs([[5]]), 2, seed=0, caches=caches)
     assert floors.constant.mean == 5
     assert "not cached" in warnings[-1]
+
+
+def test_when_a_game_is_over_is_told_before_it_looks_like_a_hang(tmp_path):
+    cache = tmp_path / "floors.json"
+    floors_of(FREEWAY, ScriptedEnvs([[5]]), 2, seed=0, caches=(cache,))
+    length = json.loads(cache.read_text())[FREEWAY]["random"]["mean_length_steps"]
+    note = first_score_note(FREEWAY, 1000, 10**7, caches=(cache,))
+    assert note == f"first score after about {1000 * length:,.0f} steps: 1000 games at a time"
+    short = first_score_note(FREEWAY, 1000, int(1000 * length) - 1, caches=(cache,))
+    assert short == f"no score on the way: 1000 games take some {1000 * length:,.0f} steps to end"
+    unknown = first_score_note("PongNoFrameskip-v4", 3, 10, caches=(cache,))
+    assert unknown == "first score when the first of 3 games is over"

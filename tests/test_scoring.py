@@ -106,6 +106,14 @@ def test_the_student_of_the_best_sampled_mean_is_kept(student, tmp_path):
     assert kept(tmp_path)["score"] == "12"
 
 
+def test_a_score_on_the_way_is_told_in_words(student, tmp_path):
+    scorer = scorer_of(play_always(student, 3), tmp_path)
+    teacher = scorer.reference.teacher["sampled"].mean
+    assert scorer.interim(games(), 4, 2_000) == (
+        f"step 2,000: 12.0 in 4 games, the teacher {teacher:.1f}"
+    )
+
+
 def test_greedy_play_does_not_decide_which_student_is_kept(student, tmp_path):
     scorer = scorer_of(play_always(student, 2), tmp_path)
     scorer.interim(games(), 20, 100)  # 6.0, greedy and sampled
