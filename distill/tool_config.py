@@ -20,7 +20,7 @@ from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
-    *("best", "temperatures", "students", "updates", "states", "methods"),
+    *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
     *("budgets", "teachers", "breakout"),
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     "curiosity",

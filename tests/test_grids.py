@@ -149,6 +149,20 @@ def test_temperatures_sharpen_the_teacher_alone_and_the_usual_one_is_run_once():
     assert plain.id in {run.id for run in plan("best", ALL_TEACHERS)}
 
 
+def test_the_losses_of_the_best_teachers_leave_all_else_as_it_is():
+    runs = plan("best_losses", ALL_TEACHERS)
+    assert len(runs) == 3 * 2 * (2 * 3 + 1)
+    usual = {run.id for run in plan("best", ALL_TEACHERS)}
+    assert {run.id for run in chosen(runs, loss="kl")} <= usual  # run once for both
+    mse, hinton = (chosen(runs, loss=loss) for loss in ("mse", "kl, both / 3"))
+    assert {run.cfg.loss for run in mse} == {"mse"}
+    assert {(run.cfg.temperature, run.cfg.match_temperature) for run in hinton} == {(3.0, True)}
+    plain = {"loss": "kl", "temperature": 1.0, "match_temperature": False}
+    assert {replace(run.cfg, **plain) for run in runs} == {
+        run.cfg for run in chosen(runs, loss="kl")
+    }
+
+
 def test_encoders_meet_plain_students_that_trained_as_long():
     runs = plan("encoder", GOOD)
     (longer,) = {run.labels["budget"] for run in runs} - {"quarter"}
@@ -162,7 +176,9 @@ def test_encoders_meet_plain_students_that_trained_as_long():
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
-    levels = "best temperatures students updates states methods budgets teachers breakout"
+    levels = (
+        "best best_losses temperatures students updates states methods budgets teachers breakout"
+    )
     games = 100 if grid in levels.split() else 50
     assert {run.cfg.n_eval_episodes for run in plan(grid, ALL_TEACHERS)} == {games}
 

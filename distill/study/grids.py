@@ -19,7 +19,7 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
 # standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
 LEVEL_GRIDS = (
-    *("best", "temperatures", "students", "updates", "states", "methods"),
+    *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
     *("budgets", "teachers", "breakout"),
 )
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
@@ -29,6 +29,7 @@ FIRST_ARMS = ("plain", "aux", "bonus", "both")
 WITHOUT_TEACHER = ("bonus alone", "both alone")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
+CLOSE_LOSSES = ("kl", "mse", "kl, both / 3")  # of good teachers these made the nearest students
 USUAL_UPDATES, HALF_UPDATES, *FEWER_UPDATES = AXES["updates"]
 ON_BREAKOUT: Block = {"game": ("Breakout",), "seed": THREE, "setting": ("defaults",)}
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
@@ -121,6 +122,13 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             {"student": ("net1",)},
             {"student": ("net3",)},
             {"student": ("nature",), "seed": ("0",), "temperature": ("1", "0.5")},
+        )
+    ),
+    "best_losses": tuple(  # whether any brings students nearer to the teachers that are distilled
+        {**_values_of("loss", "whole"), "teacher": (BEST,), "loss": CLOSE_LOSSES, **of_students}
+        for of_students in (
+            {"student": ("net3", "net1")},
+            {"student": ("nature",), "seed": ("0",)},
         )
     ),
     "losses": tuple({**_values_of("loss", "half"), "game": (game,)} for game in BOTH_GAMES),
