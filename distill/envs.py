@@ -3,8 +3,8 @@
 ale_py's AtariVectorEnv does the preprocessing of Mnih et al. 2015 in C++: 84x84 gray, frame skip 4,
 the maximum of the last two frames, four frames stacked, up to 30 no-ops at the start of a game.
 This module adds what it lacks: sticky actions taken from the environment's id, lost lives that end
-an episode for the learner without resetting the game, FIRE after a lost life, clipped rewards
-beside raw whole-game scores.
+an episode for the learner without resetting the game, FIRE after a lost life, and where a game
+begins with sticky actions, and clipped rewards beside raw whole-game scores.
 """
 
 import difflib
@@ -73,12 +73,17 @@ class AtariEnvs:
     cars on the road, forever: a batch would hold one moment N times. A cut game has no score.
     """
 
-    def __init__(self, emulator: AtariVectorEnv, *, seed: int, training: bool) -> None:
+    def __init__(
+        self, emulator: AtariVectorEnv, *, seed: int, training: bool, is_sticky: bool
+    ) -> None:
         self.n_envs: int = emulator.num_envs
         self.n_actions = len(emulator.ale.get_action_set())
         self._emulator, self._seed, self._training = emulator, seed, training
         self.action_names = tuple(action.name for action in emulator.ale.get_action_set())
         self._needs_fire = self.n_actions > 2 and self.action_names[1] == "FIRE"
+        # The emulator presses FIRE for one frame of its reset, which a sticky game often misses: a
+        # player that never fires would then wait for hours.
+        self._fires_first = self._needs_fire and is_sticky
 
     def reset(self) -> ByteArray:
         """Start N new games; returns obs (N, S, 84, 84)."""
@@ -86,13 +91,13 @@ class AtariEnvs:
         self._lives = np.asarray(info["lives"])
         self._score = np.zeros(self.n_envs)
         self._length = np.zeros(self.n_envs, np.int64)
-        self._must_fire = np.zeros(self.n_envs, bool)
+        self._must_fire = np.full(self.n_envs, self._fires_first)
         spread = STAGGER_STEPS * np.arange(self.n_envs) // self.n_envs
         self._cut_at = spread if self._training else np.zeros(self.n_envs, np.int64)  # 0: never
         return obs
 
     def step(self, actions: IntArray) -> Step:
-        """Play `actions` (N,); FIRE where a life was just lost and the game waits."""
+        """Play `actions` (N,); FIRE where a game waits for it."""
         action = np.where(self._must_fire, 1, actions)
         obs, reward, terminated, truncated, info = self._emulator.step(action)
         self._score += reward
@@ -107,7 +112,7 @@ class AtariEnvs:
         # `lives` already describes the next game where one ended, so compare only where none did.
         lost_life = (info["lives"] < self._lives) & ~game_over
         self._lives = np.asarray(info["lives"])
-        self._must_fire = lost_life & self._needs_fire
+        self._must_fire = (lost_life & self._needs_fire) | (game_over & self._fires_first)
         return Step(
             obs=obs,
             action=action,
@@ -165,13 +170,12 @@ def make_atari(
         ValueError: for an unknown id, naming the closest ones.
     """
     assert not (color and training)
-    emulator = _build_emulator(
-        check_env_id(env_id), n_envs, n_threads=n_threads, n_stack=n_stack, color=color
-    )
+    is_sticky = sticky_probability(env_id) > 0
+    emulator = _build_emulator(env_id, n_envs, n_threads=n_threads, n_stack=n_stack, color=color)
     # Modulo what leaves room for all n_envs seeds below the border, or below the 2**31 of the
     # emulator.
     first_seed = seed % (EVALUATION_SEEDS - n_envs) + (0 if training else EVALUATION_SEEDS)
-    return AtariEnvs(emulator, seed=first_seed, training=training)
+    return AtariEnvs(emulator, seed=first_seed, training=training, is_sticky=is_sticky)
 
 
 def _build_emulator(

@@ -134,6 +134,19 @@ def test_evaluation_presses_fire_after_each_lost_life_too():
     assert sum(int(step.action[0] == FIRE) for step in steps) == 4
 
 
+@pytest.mark.parametrize("env_id", ["BreakoutNoFrameskip-v0", "ALE/Breakout-v5"])
+def test_fire_starts_a_sticky_game_too_which_often_misses_the_emulators_own(env_id):
+    envs = make_atari(env_id, 8, seed=0, training=True)
+    must_fire = np.ones(8, bool)
+    steps = play_games(envs, constant_policy(NOOP), 16)
+    for step in steps:
+        np.testing.assert_array_equal(step.action == FIRE, must_fire)
+        must_fire = step.done  # game overs and cut games, too
+    envs = make_atari(env_id, 8, seed=0, training=False)
+    steps = play_games(envs, constant_policy(NOOP), 16)
+    assert max(game.length_steps for step in steps for game in step.games) < 1_000
+
+
 @pytest.mark.parametrize(
     "env_id", ["PongNoFrameskip-v4", "FreewayNoFrameskip-v4", "ALE/MsPacman-v5"]
 )
