@@ -66,6 +66,7 @@ def _weights(
     names = {f"encoder.{layer}": f"{extractor}.{layer}" for layer in _LAYERS}
     names |= {head: head for head in ("action_net", *(["value_net"] if with_value else []))}
     keys = {f"{k}.{part}": f"{v}.{part}" for k, v in names.items() for part in ("weight", "bias")}
+    _refuse_extractor(header)
     if not all(map(_KNOWN_KEY.fullmatch, state)) or not set(keys.values()) <= set(state):
         raise ValueError(f"is {_kind(state)}{_policy_class(header)}")
     _refuse_by_header(header)
@@ -101,6 +102,14 @@ def _policy_class(header: dict[str, Any]) -> str:
     module = found.get("__module__") if isinstance(found, dict) else None
     known = isinstance(module, str) and re.fullmatch(r"[\w.]{1,80}", module)
     return f" (its policy class is in {module})" if known else ""
+
+
+def _refuse_extractor(header: dict[str, Any]) -> None:
+    """Refuse features of the user's own making, which may have NatureCNN's weights and differ."""
+    kwargs = header.get("policy_kwargs")
+    found = str(kwargs.get("features_extractor_class", "")) if isinstance(kwargs, dict) else ""
+    if found and not found.endswith("torch_layers.NatureCNN'>"):
+        raise ValueError(f"has a features extractor of its own, {found[:80]!r}")
 
 
 def _refuse_by_header(header: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.torch_layers import NatureCNN
+from torch import nn
 from zips import as_bytes, saved, stock_model, tiny_state, write_zip
 
 from distill import sb3_zip
@@ -94,6 +96,28 @@ def test_a_policy_cut_short_inside_a_whole_zip_is_refused(tmp_path):
 )
 def test_what_sb3_writes_for_other_networks_is_refused_by_name(tmp_path, algorithm, settings, name):
     assert name in refusal(saved(stock_model(algorithm, **settings), tmp_path / "other.zip"))
+
+
+class TanhCNN(NatureCNN):
+    """NatureCNN's weights, and other features."""
+
+    def __init__(self, observation_space, features_dim=512):
+        super().__init__(observation_space, features_dim)
+        self.cnn = nn.Sequential(*(nn.Tanh() if i % 2 else m for i, m in enumerate(self.cnn)))
+
+
+@pytest.mark.parametrize("net_arch", [[], None])
+def test_features_of_its_own_are_refused_though_its_weights_fit(tmp_path, net_arch):
+    kwargs = {"features_extractor_class": TanhCNN, "net_arch": net_arch}
+    path = saved(stock_model(PPO, policy_kwargs=kwargs), tmp_path / "tanh.zip")
+    assert "has a features extractor of its own" in refusal(path)
+    assert "TanhCNN" in refusal(path)
+
+
+def test_naming_the_usual_features_changes_nothing(tmp_path):
+    kwargs = {"features_extractor_class": NatureCNN}
+    path = saved(stock_model(PPO, policy_kwargs=kwargs), tmp_path / "named.zip")
+    assert read_actor(path, torch.float32).n_actions == 3
 
 
 def test_a_teacher_that_saw_unscaled_pixels_is_refused(tmp_path):
