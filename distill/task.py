@@ -44,6 +44,20 @@ def find_teacher(cfg: DistillConfig) -> Path:
     return here if here.exists() and not path.exists() else path
 
 
+def check_ring(cfg: DistillConfig, n_stack: int) -> None:
+    """Check that the ring holds whole stacks of the newest rollout, and a state with its successor.
+
+    Raises:
+        ValueError: otherwise. At four frames the settings have been checked already.
+    """
+    least = cfg.n_envs * max(cfg.n_steps + n_stack - 1, n_stack + 1)
+    if cfg.ring_size < least:
+        raise ValueError(
+            f"--ring_size must be at least {least} with a teacher that sees {n_stack} frames, got"
+            f" {cfg.ring_size}"
+        )
+
+
 def find_game(cfg: DistillConfig, teacher_path: Path) -> str:
     """Return the game asked for, else the one that the teacher was trained on."""
     env_id = cfg.env or env_id_of(teacher_path)
@@ -64,6 +78,7 @@ def prepare(cfg: DistillConfig) -> Task:
     path = find_teacher(cfg)
     with of_setting("--teacher_chkpt"):
         teacher = load_teacher(path, device=device, dtype=dtype)
+    check_ring(cfg, teacher.n_stack)
     return Task(cfg, path, find_game(cfg, path), teacher, device, dtype)
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from distill import task
 from distill.config import DistillConfig
 
@@ -33,3 +35,15 @@ def test_without_a_teacher_it_is_the_games_best(tmp_path, monkeypatch):
         )
     found = task.find_teacher(DistillConfig(env="PongNoFrameskip-v4"))
     assert found.name.endswith("_n_iters20.zip")
+
+
+@pytest.mark.parametrize(("n_steps", "n_stack", "rows"), [(4, 8, 11), (1, 8, 9), (16, 4, 19)])
+def test_a_ring_must_hold_the_stacks_of_a_rollout_of_what_its_teacher_sees(n_steps, n_stack, rows):
+    cfg = DistillConfig(n_envs=2, n_steps=n_steps, ring_size=2 * max(rows, 2 * n_steps, 5))
+    task.check_ring(cfg, n_stack)
+    with pytest.raises(ValueError, match=rf"--ring_size must be at least .* {n_stack + 99} frames"):
+        task.check_ring(cfg, n_stack + 99)
+    if n_stack > 4:  # what the settings allow at four frames is too small
+        small = DistillConfig(n_envs=2, n_steps=n_steps, ring_size=2 * max(2 * n_steps, 5))
+        with pytest.raises(ValueError, match=f"must be at least {2 * rows} with .* got"):
+            task.check_ring(small, n_stack)
