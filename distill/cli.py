@@ -84,13 +84,14 @@ def parse_command(
         _add_flag(parser, f)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     asked = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
-    texts = {"config", *(f.name for f in fields(cls) if info_of(f).parse in (str, Path))}
-    if empty := [name for name in asked.keys() & texts if asked[name] == ""]:
-        parser.error(f"--{empty[0]} must not be empty")
+    texts = ["config", *(f.name for f in fields(cls) if info_of(f).parse in (str, Path))]
     try:
         config_file = asked.pop("config", None)
         settings = _read_settings(Path(config_file)) if config_file else {}
         values = {**settings, **asked}
+        given = {**values, "config": config_file}
+        if empty := [name for name in texts if given.get(name) == ""]:
+            parser.error(f"--{empty[0]} must not be empty")
         cfg = from_mapping(cls, values, origin=f"--config {config_file}")
         return Asked(cfg, frozenset(values))
     except (ValueError, OSError) as error:

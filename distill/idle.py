@@ -44,10 +44,8 @@ def refuse_idle(cfg: DistillConfig) -> None:
             uncertainty changed nothing.
     """
     _refuse_too_short(cfg)
-    if cfg.use_reward and cfg.w_policy.is_zero:
-        raise ValueError(
-            "a reward (--c_ext, or a bonus of --use_curiosity) changes nothing with --w_policy 0"
-        )
+    _refuse_weightless(cfg)
+    _refuse_unused_reward(cfg)
     if not cfg.weights(JUST_BEFORE_THE_END).keys() & {"distill", "policy"}:
         raise ValueError(
             f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end (ICM trains no"
@@ -71,6 +69,33 @@ def refuse_idle(cfg: DistillConfig) -> None:
         raise ValueError(
             f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
             f" {', '.join(f'--{name} 0' for name in off)}"
+        )
+
+
+def _refuse_weightless(cfg: DistillConfig) -> None:
+    if cfg.learning_rate.is_zero:
+        raise ValueError("--learning_rate must be above 0 at some time, got 0: nothing is learned")
+    weighted = {
+        "--importance_weights": cfg.importance_weights,
+        "--use_uncertainty": "distill" in cfg.uncertain_terms,
+    }
+    for flag, is_on in weighted.items():
+        if is_on and cfg.batch_size == 1:
+            raise ValueError(
+                f"{flag} changes nothing with --batch_size 1: weights are relative to the mean of"
+                " their minibatch"
+            )
+
+
+def _refuse_unused_reward(cfg: DistillConfig) -> None:
+    if not cfg.use_reward:
+        return
+    others = {"--epsilon 1": cfg.epsilon, "--teacher_mix 1": cfg.teacher_mix}
+    always = [text for text, chance in others.items() if chance.start == chance.end == 1]
+    if cfg.w_policy.is_zero or always:
+        why = f"{always[0]}: no step is the student's own" if always else "--w_policy 0"
+        raise ValueError(
+            f"a reward (--c_ext, or a bonus of --use_curiosity) changes nothing with {why}"
         )
 
 

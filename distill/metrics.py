@@ -67,8 +67,9 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
             "icm/forward_loss": out.icm.forward_loss.mean(),
             "icm/inverse_accuracy": out.icm.inverse_accuracy,
             "icm/forward_skill": out.icm.forward_skill,
-            "icm/feature_std": out.icm.phi.std(0, correction=0).mean(),
         }
+        if len(out.icm.phi) > 1:  # a single sample does not vary
+            metrics["icm/feature_std"] = out.icm.phi.std(0, correction=0).mean()
     return metrics
 
 

@@ -6,6 +6,14 @@ from typing import Any
 
 Parse = Callable[[str], Any]
 MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
+LARGEST = 1e30  # number that float32 holds with room to spare, and one by it the smallest
+
+
+def within_float32(value: float) -> float:
+    """Return a number that is 0 or neither too large nor too small to compute with."""
+    if value and not 1 / LARGEST <= abs(value) <= LARGEST:
+        raise ValueError(f"from {1 / LARGEST:.0e} to {LARGEST:.0e}, or 0")
+    return value
 
 
 def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], bool]) -> Parse:
@@ -18,13 +26,11 @@ def number(kind: type[int] | type[float], allowed: str, test: Callable[[float], 
             raise ValueError(allowed) from None
         if (kind is float and not math.isfinite(value)) or not test(value):
             raise ValueError(allowed)
-        return value
+        return value if kind is int else within_float32(value)
 
     return parse
 
 
-_positive_int = number(int, "a whole number of at least 1", lambda x: x >= 1)
-nonnegative_int = number(int, "a whole number of at least 0", lambda x: x >= 0)
 threads = number(int, "a whole number from 1 to 1024", lambda x: 1 <= x <= 1024)
 seed = number(int, "a whole number from 0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
 positive = number(float, "a number above 0", lambda x: x > 0)
@@ -33,12 +39,20 @@ fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 share = number(float, "a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
-def positive_int(text: str) -> int:
-    """Read a number of games, samples, states."""
-    value = _positive_int(text)
-    if value > MAX_STEPS:
-        raise ValueError(f"at most {MAX_STEPS:.0e}")
-    return value
+def count(least: int) -> Parse:
+    """Make a parser for a number of games, samples, states."""
+    parse = number(int, f"a whole number of at least {least}", lambda x: x >= least)
+
+    def parse_count(text: str) -> int:
+        value = parse(text)
+        if value > MAX_STEPS:
+            raise ValueError(f"at most {MAX_STEPS:.0e}")
+        return value
+
+    return parse_count
+
+
+positive_int, nonnegative_int = count(1), count(0)
 
 
 def steps(text: str) -> int:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from distill.parsing import within_float32
+
 
 class LinearSchedule(NamedTuple):
     """A straight line from `start` to `end` over the first `fraction` of a run, then constant."""
@@ -15,8 +17,8 @@ class LinearSchedule(NamedTuple):
         """Read `START`, `START:END` or `START:END:FRACTION`.
 
         Raises:
-            ValueError: if the text has another form, a value is not finite and non-negative, or the
-                fraction is outside (0, 1].
+            ValueError: if the text has another form, a value is negative or beyond what can be
+                computed with, or the fraction is outside (0, 1].
         """
         try:
             parts = [float(part) for part in text.split(":")]
@@ -27,7 +29,7 @@ class LinearSchedule(NamedTuple):
         start, end, fraction = [*parts, *(parts[:1] if len(parts) == 1 else []), 1.0][:3]
         if not 0 < fraction <= 1:
             raise ValueError("START[:END[:FRACTION]] with FRACTION in (0, 1]")
-        return cls(start, end, fraction)
+        return cls(within_float32(start), within_float32(end), fraction)
 
     @classmethod
     def parse_probability(cls, text: str) -> "LinearSchedule":

@@ -150,6 +150,8 @@ def main() -> None:
     cfg = cli.parse_settings(WatchConfig, __doc__ or "")
     prepare_process(1)  # one observation at a time is no work for two threads
     write = writer_of(cfg.out)
+    if cfg.out.is_dir():
+        raise ValueError(f"--out must be a file, got {cfg.out}, a folder")
     players = find_players(cfg)
     env_id = find_game(cfg, players)
     tables = [set_table(player, env_id, cfg.seed) for player in players]

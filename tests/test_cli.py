@@ -15,7 +15,7 @@ from distill.parsing import (
     flag,
     fraction,
     nonnegative,
-    nonnegative_int,
+    number,
     one_of,
     positive,
     positive_int,
@@ -32,7 +32,7 @@ class Config:
     """One setting of every kind."""
 
     total_steps: int | None = option(None, "steps, about 50 % of them", steps, positional=True)
-    seed: int = option(0, "seed", nonnegative_int)
+    seed: int = option(0, "seed", number(int, "a whole number of at least 0", lambda x: x >= 0))
     n_envs: int = option(8, "games", positive_int)
     max_norm: float = option(0.5, "norm", positive)
     w_value: float = option(0.5, "weight", nonnegative)
@@ -211,7 +211,7 @@ class Many:
     """Numbers, and a flag."""
 
     numbers: tuple[int, ...] = option((), "numbers", positive_int, positional=True, many=True)
-    seed: int = option(0, "seed", nonnegative_int)
+    seed: int = option(0, "seed", number(int, "a whole number of at least 0", lambda x: x >= 0))
 
     def __post_init__(self) -> None:
         check(self)

@@ -29,6 +29,7 @@ def folder(tmp_path_factory) -> Path:
         write_teacher(folder / name, 4)
     (folder / "empty").mkdir()
     (folder / "a_file").write_text("")
+    (folder / "empty.yaml").write_text("env: ''\n")
     (folder / "unknown.yaml").write_text("temprature: 2\n")
     (folder / "invalid.yaml").write_text("temperature: [\n")
     create_run(folder / "anothers", TeacherConfig(total_steps=10))
@@ -134,6 +135,28 @@ def run(folder: Path, *argv: object) -> Done:
             ["--use_curiosity", "--curiosity", "bonus", "--icm_beta", "0"],
             ["--icm_beta 0 leaves the forward model untrained, whose error is the bonus"],
         ),
+        *(
+            (
+                [*settings, *other],
+                ["a reward (--c_ext, or a bonus of", f"{' '.join(other)}: no step is the stud"],
+            )
+            for settings in (["--use_curiosity"], ["--w_distill", "0", "--c_ext", "1"])
+            for other in (["--teacher_mix", "1"], ["--epsilon", "1"])
+        ),
+        (["--learning_rate", "0"], ["--learning_rate must be above 0 at some time"]),
+        (
+            ["--batch_size", "1", "--importance_weights"],
+            ["--importance_weights changes nothing with --batch_size 1"],
+        ),
+        (
+            ["--batch_size", "1", "--use_uncertainty"],
+            ["--use_uncertainty changes nothing with --batch_size 1"],
+        ),
+        *(
+            (["--temperature", text], ["--temperature", text, "from 1e-30 to 1e+30"])
+            for text in ("1e300", "1e-39")
+        ),
+        (["--config", "empty.yaml"], ["--env must not be empty"]),
         (["--ema_decay", "1"], ["--ema_decay", "'1'", "below 1"]),
         (["--seed", str(2**63)], ["--seed", f"'{2**63}'", "to 2^63 - 1"]),
         (["--temp", "2"], ["--temp"]),

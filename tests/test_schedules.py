@@ -32,6 +32,12 @@ def test_a_schedules_text_reads_back_exactly(text):
     assert LinearSchedule.parse(str(schedule)) == schedule
 
 
+@pytest.mark.parametrize("text", ["1e300", "1:1e31", "1e-39"])
+def test_numbers_that_nothing_can_compute_with_are_refused(text):
+    with pytest.raises(ValueError, match=r"from 1e-30 to 1e\+30, or 0"):
+        LinearSchedule.parse(text)
+
+
 def test_a_schedules_text_is_as_short_as_a_user_would_write_it():
     assert str(LinearSchedule(2.5e-4, 0.0)) == "0.00025:0"
     assert str(LinearSchedule(1.0, 1.0)) == "1"

@@ -138,6 +138,13 @@ def test_what_may_prevent_a_collapse_is_advised_only_if_it_could(what, icm_gradi
     assert "features have collapsed" in warning
 
 
+def test_minibatches_of_one_state_tell_of_no_collapse(capsys):
+    tracker = train(make_run(settings(**AUX, batch_size=1)))
+    assert tracker.column("icm/forward_loss")
+    assert tracker.column("icm/feature_std") == []
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("what", [{}, CURIOUS, AUX], ids=["plain", "curious", "aux"])
 def test_a_healthy_run_warns_of_nothing(what, capsys):
     tracker = train(make_run(settings(**what)))

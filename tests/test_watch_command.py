@@ -89,6 +89,8 @@ def test_checkpoints_of_other_games_play_the_game_that_is_named(tmp_path, comman
         (["unknown.safetensors"], r"--env is missing"),
         (["pong.safetensors", "--env", "Pong"], r"--env must be .* got 'Pong'"),
         (["pong.safetensors", "--out", "a.avi"], r"--out must be .*\.gif or \.mp4, got 'a\.avi'"),
+        (["pong.safetensors", "--out", "a_folder.gif"], r"--out must be a file, got .*, a folder"),
+        (["pong.safetensors", "--skip_steps", "9" * 23], r"--skip_steps must be at most 1e\+12"),
         (["pong.safetensors", "--fps", "51"], r"--fps must be a whole number from 1 to 50"),
         (["pong.safetensors", "--n_steps", "0"], r"--n_steps must be .*at least 1, got '0'"),
         ([], r"no teacher of Freeway\S+ in \S+: make one with"),
@@ -102,6 +104,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, comma
     make_student(tmp_path / "freeway.safetensors", 3, env_id=FREEWAY)
     make_student(tmp_path / "unknown.safetensors", env_id=None)
     (tmp_path / "damaged.safetensors").write_bytes(b"x")
+    (tmp_path / "a_folder.gif").mkdir()
     before = sorted(tmp_path.rglob("*"))
     status, out, err = command(*args)
     assert (status, out, err.count("\n")) == (2, "", 1)
