@@ -235,8 +235,9 @@ class DistillConfig:
         weights = {"distill": self.w_distill(progress)}
         awaits_bonus = self.use_bonus and self.c_int.lasts(progress)
         if self.use_icm and (awaits_bonus or self.curiosity != "bonus"):
-            # A bonus needs a trained ICM even if its losses are given no weight of their own.
-            weights["icm"] = self.w_icm(progress) or float(awaits_bonus)
+            weights["icm"] = self.w_icm(progress)
+            if weights["icm"] == 0 and awaits_bonus:  # a bonus needs a trained ICM even so
+                weights["icm"] = 1.0
         if self.use_rnd and has_bonus:
             weights["rnd"] = self.w_rnd(progress)
         if rewarded:

@@ -4,6 +4,7 @@ import math
 
 from distill.cli import Switch
 from distill.config import DistillConfig
+from distill.losses import TEMPERED
 
 # Settings that nothing listens to without another, or but at some of its values.
 OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
@@ -22,8 +23,8 @@ SWITCHES: tuple[Switch[DistillConfig], ...] = (
     Switch("--curiosity_source icm", lambda cfg: cfg.curiosity_source == "icm", OF_ICM),
     Switch("--curiosity_source rnd", lambda cfg: cfg.curiosity_source == "rnd", ("w_rnd",)),
     Switch(
-        "--loss kl|reverse_kl|js",
-        lambda cfg: cfg.loss in ("kl", "reverse_kl", "js"),
+        f"--loss {'|'.join(TEMPERED)}",
+        lambda cfg: cfg.loss in TEMPERED,
         ("temperature", "match_temperature"),
     ),
     Switch("--temperature other than 1", lambda cfg: cfg.temperature != 1, ("match_temperature",)),

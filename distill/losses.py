@@ -8,7 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DIVERGENCES = ("kl", "reverse_kl", "js", "nll", "mse")
+
+def _centered(logits: Tensor) -> Tensor:
+    return logits - logits.mean(1, keepdim=True)
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def _reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    return _kl(log_q, log_p)
+
+
+def _js(log_p: Tensor, log_q: Tensor) -> Tensor:
+    log_mean = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0))
+    return 0.5 * (_kl(log_p, log_mean) + _kl(log_q, log_mean))
+
+
+# Of two distributions, as log-probabilities (B, A), the teacher's first.
+TEMPERED = {"kl": _kl, "reverse_kl": _reverse_kl, "js": _js}
+DIVERGENCES = (*TEMPERED, "nll", "mse")
 
 
 def divergence(
@@ -49,25 +69,8 @@ def divergence(
         return (_centered(teacher_logits) - _centered(student_logits)).square().sum(1)
     log_t = F.log_softmax(teacher_logits / temperature, 1)
     log_s = F.log_softmax(student_logits / (temperature if match_temperature else 1.0), 1)
-    per_sample = {"kl": _kl, "reverse_kl": _reverse_kl, "js": _js}[name](log_t, log_s)
+    per_sample = TEMPERED[name](log_t, log_s)
     return per_sample * temperature**2 if match_temperature else per_sample
-
-
-def _centered(logits: Tensor) -> Tensor:
-    return logits - logits.mean(1, keepdim=True)
-
-
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    return (log_p.exp() * (log_p - log_q)).sum(1)
-
-
-def _reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    return _kl(log_q, log_p)
-
-
-def _js(log_p: Tensor, log_q: Tensor) -> Tensor:
-    log_mean = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0))
-    return 0.5 * (_kl(log_p, log_mean) + _kl(log_q, log_mean))
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -25,6 +25,9 @@ from distill.rnd import RND
 from distill.types import Batch, PolicyBatch
 from distill.uncertainty import distill_weights
 
+RING_TERMS = frozenset({"distill", "icm", "rnd"})  # on states drawn from the ring
+POLICY_TERMS = frozenset({"policy", "value", "entropy"})  # on the newest rollout's
+
 
 class Losses(NamedTuple):
     """What one minibatch costs."""

@@ -13,7 +13,7 @@ from distill.advantages import NewestRollout
 from distill.initialization import N_STATES, standardize
 from distill.labels import label
 from distill.metrics import MetricsLog, check_finite, check_weights_finite, describe
-from distill.objective import Losses, compute_losses
+from distill.objective import POLICY_TERMS, RING_TERMS, Losses, compute_losses
 from distill.run_state import Distillation
 from distill.schedules import Every
 from distill.tracking import Tracker
@@ -58,7 +58,7 @@ def train_student(
         fit_to_first_states(run)
         weights = cfg.weights(progress)
         newest = None
-        if weights.keys() & {"policy", "value", "entropy"}:
+        if weights.keys() & POLICY_TERMS:
             newest = NewestRollout(rollout, places, *run.rewarder(rollout, labels, progress))
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
@@ -99,13 +99,14 @@ def learn(
     cfg, rows = run.cfg, []
     metrics: dict[str, Tensor | float] = {}
     lr = cfg.learning_rate(progress)
-    for left in reversed(range(run.updates_due())):
+    n_due = run.updates_due()
+    for i in range(n_due):
         batch, policy_batch = draw(run, newest, weights)
         run.n_updates += 1
         if batch is None and policy_batch is None:
             continue
         out = losses_of(run, batch, policy_batch, weights, cfg.encoder_gradient(progress))
-        if left == 0:
+        if i == n_due - 1:
             metrics = describe(out, batch) | ({} if newest is None else run.rewarder.metrics)
             if measure_gradients:
                 norms = run.learner.gradient_norms(out.terms)
@@ -148,7 +149,7 @@ def draw(
     Layers that wait for their first states learn from nothing, not from the newest rollout either.
     """
     cfg, batch = run.cfg, None
-    if weights.keys() & {"distill", "icm", "rnd"} and run.ring.n_drawable:
+    if weights.keys() & RING_TERMS and run.ring.n_drawable:
         batch = run.ring.sample(
             run.ring_rng,
             cfg.batch_size,
@@ -175,6 +176,6 @@ def check_saveable(run: Distillation) -> None:
     if run.ring.n_drawable:
         rng = copy.deepcopy(run.ring_rng)
         batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)
-        out = losses_of(run, batch, None, ("distill", "icm", "rnd"), "none")
+        out = losses_of(run, batch, None, RING_TERMS, "none")
         check_finite([out.terms], run.n_steps_done)
     check_weights_finite(run.learner.parameters, run.n_steps_done)
