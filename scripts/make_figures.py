@@ -78,13 +78,18 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     whole = [cell for cell in sizes if cell.labels["budget"] == DEFAULTS["budget"]]
     updates = f"updates in {DistillConfig.total_steps:,} steps"
     shares = {
-        "students": (whole, "teacher", f"parameters: {names_of(whole)}", parameters_of),
-        "updates": (grids["updates"], "student", updates, updates_of),
-        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of),
+        "students": (whole, "teacher", "student and its parameters", parameters_of, "student"),
+        "updates": (grids["updates"], "student", updates, updates_of, None),
+        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of, None),
     }
-    for name, (cells, axis, x_label, x_of) in shares.items():
+    for name, (cells, axis, x_label, x_of, tick_axis) in shares.items():
         if any(cell.shares for cell in cells):
-            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, name_axis=axis)
+            yield (
+                name,
+                cell_figures.draw_shares(
+                    cells, x_of, x_label=x_label, name_axis=axis, tick_axis=tick_axis
+                ),
+            )
     cells = grids["curiosity"]
     less_plain = "share minus plain students', 95 %"
     arms = {
@@ -127,12 +132,6 @@ def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict
             mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
             levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
     return levels
-
-
-def names_of(cells: Sequence[Cell]) -> str:
-    """Return the names of cells' students, the smallest first."""
-    sizes = {cell.labels["student"]: parameters_of(cell) for cell in cells if cell.outcomes}
-    return ", ".join(sorted(sizes, key=lambda name: sizes[name]))
 
 
 def parameters_of(cell: Cell) -> float:

@@ -35,7 +35,12 @@ def gather(place: ArrayLike) -> NDArray[np.float64]:
 
 
 def draw_shares(
-    cells: Sequence[Cell], x_of: Callable[[Cell], float], *, x_label: str, name_axis: str
+    cells: Sequence[Cell],
+    x_of: Callable[[Cell], float],
+    *,
+    x_label: str,
+    name_axis: str,
+    tick_axis: str | None = None,
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
@@ -49,6 +54,7 @@ def draw_shares(
         x_label: its name.
         name_axis: the axis of the grid whose values name the points; where several of a game
             have one name they are joined, and the line is named instead.
+        tick_axis: an axis of the grid whose values are written before what cells are drawn at.
     """
     done = [cell for cell in cells if cell.shares]
     figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
@@ -68,8 +74,9 @@ def draw_shares(
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel=Y_LABEL, title=game)
-        ticks = list(dict.fromkeys(x))
-        axes.set_xticks(ticks, [f"{at:,.0f}" for at in ticks], rotation=30)
+        named = {at: cell.labels.get(tick_axis or "", "") for at, cell in zip(x, mine, strict=True)}
+        texts = [f"{name} {at:,.0f}".strip() for at, name in named.items()]
+        axes.set_xticks(list(named), texts, rotation=30, ha="right", rotation_mode="anchor")
         axes.minorticks_off()
         axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")

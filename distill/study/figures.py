@@ -67,22 +67,30 @@ def draw_teachers(axes: Axes, points: Sequence[Point], kept: Container[str | Non
             axes.plot(*curve(points, run, TEACHER_CURVE), next(colors), label=label)
 
 
-def draw_by_name(axes: Axes, points: Sequence[Point], names: Mapping[str, str]) -> None:
-    """Draw how runs of PPO learn, a color for each name; those of several runs count them.
+def draw_by_name(
+    axes: Axes, points: Sequence[Point], names: Mapping[str, str], colors: Mapping[str, str]
+) -> None:
+    """Draw how runs of PPO learn; names of several runs count them.
 
     Args:
         axes: where to draw.
         points: of these runs.
         names: what each run is called.
+        colors: by name, from `colors_of`.
     """
     runs: dict[str, list[str]] = {}
     for run, name in names.items():
         runs.setdefault(name, []).append(run)
-    for i, (name, called_so) in enumerate(runs.items()):
+    for name, called_so in runs.items():
         label = name + (f", {len(called_so)} seeds" if len(called_so) > 1 else "")
         for run in called_so:
-            axes.plot(*curve(points, run, TEACHER_CURVE), f"C{i}", label=label)
+            axes.plot(*curve(points, run, TEACHER_CURVE), colors[name], label=label)
             label = ""  # each name once
+
+
+def colors_of(names: Iterable[str]) -> dict[str, str]:
+    """Give each name a color, the same in all panels of a figure."""
+    return {name: f"C{i}" for i, name in enumerate(dict.fromkeys(names))}
 
 
 def finish(axes: Axes, env_id: str) -> None:
@@ -121,11 +129,12 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         levels: by game, what they are held against: scores by name, drawn as lines.
     """
     small = [p for p in points if small_network_of(p.kind)]
+    names = {p.run: p.kind + (", in float32" if p.is_float32 else "") for p in small}
+    colors = colors_of(names.values())
     figure, games = panels(sorted({p.env_id for p in small}))
     for axes, env_id in games:
         mine = [p for p in small if p.env_id == env_id]
-        settings = {p.run: p.kind + (", in float32" if p.is_float32 else "") for p in mine}
-        draw_by_name(axes, mine, settings)
+        draw_by_name(axes, mine, {p.run: names[p.run] for p in mine}, colors)
         styles = itertools.cycle(
             ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )

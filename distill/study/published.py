@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from distill.cli import parse_settings
 from distill.origins import THEN
 from distill.study.curves import Point
-from distill.study.figures import draw_by_name, draw_zoo, finish, panels
+from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
@@ -46,13 +46,15 @@ def draw_published(
         zoo: (steps, mean score) by game, published.
     """
     shown = [p for p in points if p.run in names]
+    precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in shown}
+    labels = {run: f"{names[run]}, {precision}" for run, precision in precise.items()}
+    colors = colors_of(sorted(labels.values()))
     figure, games = panels(sorted({p.env_id for p in shown}))
     for axes, env_id in games:
         mine = [p for p in shown if p.env_id == env_id]
         reach = max(p.step for p in mine)
         draw_zoo(axes, zoo[env_id], reach)
-        precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in mine}
-        draw_by_name(axes, mine, {run: f"{names[run]}, {precise[run]}" for run in precise})
+        draw_by_name(axes, mine, {p.run: labels[p.run] for p in mine}, colors)
         finish(axes, env_id)
         axes.set_xscale("linear")
     return figure
