@@ -1,7 +1,7 @@
 """Command lines made from settings: a field of a dataclass is a flag, its help text the flag's."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
@@ -43,18 +43,28 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _add_flag(parser: argparse.ArgumentParser, f: "Field[Any]") -> None:
+def _add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
+    """Add a flag a field, in groups where the class has `HEADINGS`, by the name of their first."""
+    headings: Mapping[str, str] = getattr(cls, "HEADINGS", {})
+    add = parser.add_argument
+    for f in fields(cls):
+        if f.name in headings:
+            add = parser.add_argument_group(headings[f.name]).add_argument
+        _add_flag(add, f)
+
+
+def _add_flag(add: Callable[..., object], f: "Field[Any]") -> None:
     info, default = info_of(f), f.default
     text = info.help.replace("%", "%%") + (
         "" if default in (None, MISSING, ()) else f" (default: {default})"
     )
     if info.positional:
-        parser.add_argument(f.name, nargs="*" if info.many else "?", default=None, help=text)
+        add(f.name, nargs="*" if info.many else "?", default=None, help=text)
     elif info.parse is flag:
         action = argparse.BooleanOptionalAction
-        parser.add_argument(f"--{f.name}", action=action, default=None, help=text)
+        add(f"--{f.name}", action=action, default=None, help=text)
     else:
-        parser.add_argument(f"--{f.name}", metavar=f.name.upper(), default=None, help=text)
+        add(f"--{f.name}", metavar=f.name.upper(), default=None, help=text)
 
 
 class Asked(NamedTuple, Generic[SettingsT]):
@@ -80,8 +90,7 @@ def parse_command(
     """
     raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
     parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
-    for f in fields(cls):
-        _add_flag(parser, f)
+    _add_flags(parser, cls)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     asked = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
     texts = ["config", *(f.name for f in fields(cls) if info_of(f).parse in (str, Path))]

@@ -180,6 +180,16 @@ def test_help_shows_every_flag_and_its_default(capsys):
     assert "--epsilon EPSILON schedule (default: 1:0)" in out
 
 
+@pytest.mark.parametrize("cls", [DistillConfig, TeacherConfig])
+def test_help_has_a_heading_over_each_group_of_settings(capsys, cls):
+    with pytest.raises(SystemExit):
+        parse_settings(cls, "", ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name, heading in cls.HEADINGS.items():
+        flag = lines[lines.index(f"{heading}:") + 1].split()[0].rstrip(",")
+        assert flag == f"--{name}"
+
+
 # --- back to a command line ---
 
 
