@@ -21,6 +21,7 @@ PRESET = " ".join(to_argv(preset_of(TeacherConfig())))
         ("1e7", published.DEFAULTS),
         (f"2e6 --env {PONG} --seed 3 --learning_rate 2.5e-4:0", published.DEFAULTS),
         (f"1e7 --env {PONG} {PRESET}", published.PRESET),
+        (f"1e7 --env {PONG} {PRESET} --precision float32", published.PRESET),
         (f"1e7 --env {PONG} {PRESET} --n_epochs 3", None),
         (f"1e7 --env {PONG} {PRESET.replace('--no-data_init', '')}", None),
         ("5e6 --init_from teachers/envX_n_iters2000000.zip", None),

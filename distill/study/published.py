@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from distill.cli import parse_settings
 from distill.origins import THEN
+from distill.settings import replace
 from distill.study.curves import Point
 from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
 from distill.teacher_config import TeacherConfig, preset_of
@@ -17,10 +18,12 @@ PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
 def settings_name(command: str) -> str | None:
     """Name the settings of a command that may stand beside a published curve; None for others.
 
-    Game, seed and length are free, but for a run that was lengthened: its schedules were not one.
+    Game, seed, precision and length are free, but for a run that was lengthened: its schedules were
+    not one.
     """
     begun, *later = command.split(THEN)
     cfg = parse_settings(TeacherConfig, "", shlex.split(begun))
+    cfg = replace(cfg, precision=TeacherConfig.precision)  # which the figure tells
     defaults = TeacherConfig(total_steps=cfg.total_steps, env=cfg.env, seed=cfg.seed)
     names = {preset_of(defaults): PRESET, defaults: DEFAULTS}
     return None if later else names.get(cfg)
