@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from distill.losses import DIVERGENCES
 from distill.options import (
@@ -54,19 +55,21 @@ def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
 class DistillConfig:
     """Settings of scripts/run_distillation.py; the loss is the sum of each w_* times its term."""
 
-    HEADINGS: ClassVar[Mapping[str, str]] = {
-        "teacher_chkpt": "teacher, game and student",
-        "loss": "what is learned from the teacher",
-        "use_curiosity": "curiosity",
-        "use_uncertainty": "the teacher's uncertainty",
-        "w_distill": "weights of the terms",
-        "c_ext": "rewards",
-        "total_steps": "states",
-        "learning_starts": "updates",
-        "epsilon": "who acts",
-        "seed": "seed and machine",
-        "n_eval_episodes": "scores, curves and checkpoints",
-    }
+    HEADINGS = MappingProxyType(
+        {
+            "teacher_chkpt": "teacher, game and student",
+            "loss": "what is learned from the teacher",
+            "use_curiosity": "curiosity",
+            "use_uncertainty": "the teacher's uncertainty",
+            "w_distill": "weights of the terms",
+            "c_ext": "rewards",
+            "total_steps": "states",
+            "learning_starts": "updates",
+            "epsilon": "who acts",
+            "seed": "seed and machine",
+            "n_eval_episodes": "scores, curves and checkpoints",
+        }
+    )
 
     teacher_chkpt: Path | None = option(
         None, "teacher .zip (default: the best of the game in teachers/)", Path

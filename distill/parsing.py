@@ -6,7 +6,7 @@ from typing import Any
 
 Parse = Callable[[str], Any]
 MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
-LARGEST = 1e30  # number that float32 holds with room to spare, and one by it the smallest
+LARGEST = 1e38  # number that float32 holds, and one by it the smallest
 
 
 def within_float32(value: float) -> float:

@@ -1,9 +1,8 @@
 """Every setting of `ppo_teacher.py` and `eval_teacher.py`: default, unit, help, validation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
 
 from distill.options import (
     DEFAULT_ENV,
@@ -38,15 +37,17 @@ class TeacherConfig:
     else.
     """
 
-    HEADINGS: ClassVar[Mapping[str, str]] = {
-        "env": "game and network",
-        "n_envs": "rollouts and updates",
-        "gamma": "PPO's loss",
-        "repeat_probability": "exploration at first",
-        "init_from": "networks to begin with or to stay near",
-        "device": "machine",
-        "checkpoint_steps": "what is kept",
-    }
+    HEADINGS = MappingProxyType(
+        {
+            "env": "game and network",
+            "n_envs": "rollouts and updates",
+            "gamma": "PPO's loss",
+            "repeat_probability": "exploration at first",
+            "init_from": "networks to begin with or to stay near",
+            "device": "machine",
+            "checkpoint_steps": "what is kept",
+        }
+    )
 
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True

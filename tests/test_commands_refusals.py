@@ -153,7 +153,7 @@ def run(folder: Path, *argv: object) -> Done:
             ["--use_uncertainty changes nothing with --batch_size 1"],
         ),
         *(
-            (["--temperature", text], ["--temperature", text, "from 1e-30 to 1e+30"])
+            (["--temperature", text], ["--temperature", text, "from 1e-38 to 1e+38"])
             for text in ("1e300", "1e-39")
         ),
         (["--config", "empty.yaml"], ["--env must not be empty"]),

@@ -32,9 +32,9 @@ def test_a_schedules_text_reads_back_exactly(text):
     assert LinearSchedule.parse(str(schedule)) == schedule
 
 
-@pytest.mark.parametrize("text", ["1e300", "1:1e31", "1e-39"])
+@pytest.mark.parametrize("text", ["1e300", "1:1e39", "1e-39"])
 def test_numbers_that_nothing_can_compute_with_are_refused(text):
-    with pytest.raises(ValueError, match=r"from 1e-30 to 1e\+30, or 0"):
+    with pytest.raises(ValueError, match=r"from 1e-38 to 1e\+38, or 0"):
         LinearSchedule.parse(text)
 
 
