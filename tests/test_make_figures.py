@@ -149,6 +149,14 @@ def test_a_teacher_scored_over_other_games_than_students_is_named(tmp_path, game
         read_rungs(tmp_path)
 
 
+def test_a_teacher_that_was_scored_but_not_trained_here_is_no_rung(tmp_path):
+    record = scored_record("G", 7, [1.0, 2.0])
+    (tmp_path / "envG_a.json").write_text(json.dumps(record))
+    del record["steps"]
+    (tmp_path / "envG_b.json").write_text(json.dumps(record))
+    assert [rung.zip_name for rung in read_rungs(tmp_path)] == ["envG_a.zip"]
+
+
 def test_pages_and_figures_leave_out_teachers_that_their_owner_trained(tmp_path):
     """`ppo_teacher.py` and `eval_teacher.py --write_score` write into the same folder."""
     shipped = scored_record("G", 7, [1.0, 2.0]) | {"wall_seconds": 60, "commit": "a"}
@@ -170,6 +178,9 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     for steps, mean in ((50_000, 8.0), (20_000, 4.0)):
         record = scored_record(env_id, steps, [mean - 1, mean + 1])
         (tmp_path / f"env{steps}.json").write_text(json.dumps(record))
+    unscored = {"ships": True, "env_id": env_id, "steps": 1}
+    (tmp_path / "env1.json").write_text(json.dumps(unscored))
+
     rungs = read_rungs(tmp_path)
     assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
     # The last of the published points lies beyond what we have.

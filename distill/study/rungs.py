@@ -46,12 +46,15 @@ def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def shipped_teachers(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of a folder's teachers that ship: by name, fewest steps first.
+    """Return the records of a folder's teachers that ship and are scored: fewest steps first.
 
-    Pages and figures show these alone, whatever its owner trains into the same folder.
+    Pages and figures show these alone, whatever its owner trains into the same folder. One without
+    steps was not trained here, but only scored, and is left out.
     """
     shipped = {
-        name: record for name, record in teacher_records(folder).items() if record.get("ships")
+        name: record
+        for name, record in teacher_records(folder).items()
+        if record.get("ships") and {"evaluation", "steps"} <= record.keys()
     }
     return dict(sorted(shipped.items(), key=lambda item: item[1]["steps"]))
 
