@@ -109,7 +109,7 @@ def run_to_end(
     """Train to the end and score; returns the result, which result.json holds too."""
     cfg, origin = task.cfg, provenance()  # of the code that runs, whatever comes after it
     print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
-    if n_left := cfg.total_steps - run.n_steps_done:
+    if (n_left := cfg.total_steps - run.n_steps_done) > 0:  # else it is scored only
         print(first_score_note(task.env_id, cfg.n_envs, n_left))
     n_games = cfg.n_eval_episodes
     final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=EVAL_SEED, training=False)

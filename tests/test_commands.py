@@ -477,9 +477,15 @@ def test_a_run_that_died_while_its_student_was_scored_is_scored_only(folder, res
     run_dir = folder / "unscored"
     shutil.copytree(folder / "resumed", run_dir)
     (run_dir / "result.json").unlink()
+    config = run_dir / "config.yaml"  # the last rollout goes beyond a total that it does not meet
+    config.write_text(
+        config.read_text().replace(f"total_steps: {TOTAL_STEPS}", f"total_steps: {TOTAL_STEPS - 1}")
+    )
     before = load_run(run_dir)[0]["student"]
     done = run("--resume", "unscored")
     assert done.status == 0, done.err
+    assert "no score on the way" not in done.out
+    assert "first score" not in done.out
     assert result(done)["student_score"] == result(resumed)["student_score"]
     assert weights(run_dir) == weights(folder / "resumed")
     after = load_run(run_dir)[0]["student"]
