@@ -59,8 +59,6 @@ def check_settings(cfg: TeacherConfig) -> None:
         raise ValueError(
             f"--teachers_dir must be a folder to write to, got {cfg.teachers_dir}: {there} is not"
         )
-    if cfg.learning_rate.is_zero:
-        raise ValueError("--learning_rate must be above 0 at some time, got 0: nothing is learned")
     n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
     if n_samples < 2:  # SB3 normalizes advantages
         raise ValueError(

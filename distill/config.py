@@ -15,6 +15,7 @@ from distill.options import (
     optimizer_option,
     precision_option,
     probability,
+    rate,
     resume_option,
     run_dir_option,
     schedule,
@@ -146,7 +147,7 @@ class DistillConfig:
         False, "weight the divergence by 1 / the probability of being kept", flag
     )
     optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = schedule(2e-3, 0.0, "step size of Adam and Muon")
+    learning_rate: LinearSchedule = rate(2e-3, "step size of Adam and Muon")
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(
         0.0,

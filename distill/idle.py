@@ -74,8 +74,6 @@ def refuse_idle(cfg: DistillConfig) -> None:
 
 
 def _refuse_weightless(cfg: DistillConfig) -> None:
-    if cfg.learning_rate.is_zero:
-        raise ValueError("--learning_rate must be above 0 at some time, got 0: nothing is learned")
     weighted = {
         "--importance_weights": cfg.importance_weights,
         "--use_uncertainty": "distill" in cfg.uncertain_terms,

@@ -82,6 +82,11 @@ def schedule(
     return option(default, f"{help}, START[:END[:FRACTION]]", parse)
 
 
+def rate(start: float, help: str) -> Any:  # noqa: A002
+    """Declare a step size that falls from `start` to 0."""
+    return schedule(start, 0.0, help, parse=LinearSchedule.parse_rate)
+
+
 def probability(start: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002
     """Declare a probability that may fall from `start` to 0."""
     return schedule(start, 0.0, help, fraction_of_run, LinearSchedule.parse_probability)

@@ -43,6 +43,18 @@ class LinearSchedule(NamedTuple):
             raise ValueError("START[:END[:FRACTION]] of probabilities, from 0 to 1")
         return found
 
+    @classmethod
+    def parse_rate(cls, text: str) -> "LinearSchedule":
+        """Read a schedule of step sizes.
+
+        Raises:
+            ValueError: as `parse` does, and if it is 0 throughout, so that nothing is learned.
+        """
+        found = cls.parse(text)
+        if found.is_zero:
+            raise ValueError("above 0 at some time")
+        return found
+
     @property
     def is_zero(self) -> bool:
         """Whether the value is 0 throughout, so that what it weighs need not be computed."""

@@ -12,6 +12,7 @@ from distill.options import (
     env_option,
     optimizer_option,
     precision_option,
+    rate,
     resume_option,
     run_dir_option,
     schedule,
@@ -63,7 +64,7 @@ class TeacherConfig:
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
     optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = schedule(2.5e-4, 0.0, "step size of Adam and Muon")
+    learning_rate: LinearSchedule = rate(2.5e-4, "step size of Adam and Muon")
     clip_range: LinearSchedule = schedule(0.1, 0.1, "PPO's clipping range")
     gamma: float = option(0.99, "discount factor a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
