@@ -66,10 +66,9 @@ def _weights(
     names = {f"encoder.{layer}": f"{extractor}.{layer}" for layer in _LAYERS}
     names |= {head: head for head in ("action_net", *(["value_net"] if with_value else []))}
     keys = {f"{k}.{part}": f"{v}.{part}" for k, v in names.items() for part in ("weight", "bias")}
-    _refuse_extractor(header)
+    _refuse_by_header(header)
     if not all(map(_KNOWN_KEY.fullmatch, state)) or not set(keys.values()) <= set(state):
         raise ValueError(f"is {_kind(state)}{_policy_class(header)}")
-    _refuse_by_header(header)
     if with_value and not _shares(state, extractor):
         raise ValueError("has a critic with an encoder of its own")
     n_numbers = {key: state[key].numel() for key in keys.values()}
@@ -104,23 +103,20 @@ def _policy_class(header: dict[str, Any]) -> str:
     return f" (its policy class is in {module})" if known else ""
 
 
-def _refuse_extractor(header: dict[str, Any]) -> None:
-    """Refuse features of the user's own making, which may have NatureCNN's weights and differ."""
-    kwargs = header.get("policy_kwargs")
-    found = str(kwargs.get("features_extractor_class", "")) if isinstance(kwargs, dict) else ""
-    if found and not found.endswith("torch_layers.NatureCNN'>"):
-        raise ValueError(f"has a features extractor of its own, {found[:80]!r}")
-
-
 def _refuse_by_header(header: dict[str, Any]) -> None:
-    """Refuse what has the same weights as a teacher and means something else."""
+    """Refuse what may have the same weights as a teacher and means something else."""
     space, kwargs = header.get("action_space"), header.get("policy_kwargs")
     name = str(space.get(":type:", "")) if isinstance(space, dict) else ""
     for other in ("MultiDiscrete", "MultiBinary"):
         if other in name:
             raise ValueError(f"has a {other} action space")
-    if isinstance(kwargs, dict) and kwargs.get("normalize_images") is False:
+    if not isinstance(kwargs, dict):
+        return
+    if kwargs.get("normalize_images") is False:
         raise ValueError("was trained without scaling of pixels (normalize_images=False)")
+    extractor = str(kwargs.get("features_extractor_class", ""))
+    if extractor and not extractor.endswith("torch_layers.NatureCNN'>"):
+        raise ValueError(f"has a features extractor of its own, {extractor[:80]!r}")
 
 
 def _refuse_large(n_numbers: int, where: str) -> None:
