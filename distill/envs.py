@@ -170,16 +170,24 @@ def make_atari(
         ValueError: for an unknown id, naming the closest ones.
     """
     assert not (color and training)
-    is_sticky = sticky_probability(env_id) > 0
-    emulator = _build_emulator(env_id, n_envs, n_threads=n_threads, n_stack=n_stack, color=color)
+    repeat_probability = sticky_probability(env_id)
+    emulator = _build_emulator(
+        env_id, n_envs, repeat_probability, n_threads=n_threads, n_stack=n_stack, color=color
+    )
     # Modulo what leaves room for all n_envs seeds below the border, or below the 2**31 of the
     # emulator.
     first_seed = seed % (EVALUATION_SEEDS - n_envs) + (0 if training else EVALUATION_SEEDS)
-    return AtariEnvs(emulator, seed=first_seed, training=training, is_sticky=is_sticky)
+    return AtariEnvs(emulator, seed=first_seed, training=training, is_sticky=repeat_probability > 0)
 
 
 def _build_emulator(
-    env_id: str, n_envs: int, *, n_threads: int | None, n_stack: int, color: bool
+    env_id: str,
+    n_envs: int,
+    repeat_probability: float,
+    *,
+    n_threads: int | None,
+    n_stack: int,
+    color: bool,
 ) -> AtariVectorEnv:
     """Build ale-py's vector of games, with metadata of its own."""
     kwargs = gymnasium.spec(env_id).kwargs
@@ -190,7 +198,7 @@ def _build_emulator(
         n_envs,
         num_threads=n_threads or 0,
         max_num_frames_per_episode=kwargs["max_num_frames_per_episode"],
-        repeat_action_probability=sticky_probability(env_id),
+        repeat_action_probability=repeat_probability,
         img_height=height,
         img_width=width,
         grayscale=not color,
