@@ -77,19 +77,15 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     sizes = [*grids["best"], *grids["students"]]
     whole = [cell for cell in sizes if cell.labels["budget"] == DEFAULTS["budget"]]
     updates = f"updates in {DistillConfig.total_steps:,} steps"
+    of_sizes = {"name_axis": "teacher", "tick_axis": "student"}
     shares = {
-        "students": (whole, "teacher", "student and its parameters", parameters_of, "student"),
-        "updates": (grids["updates"], "student", updates, updates_of, None),
-        "budgets": (grids["budgets"], "budget", "training, seconds", seconds_of, None),
+        "students": (whole, parameters_of, "student and its parameters", of_sizes),
+        "updates": (grids["updates"], updates_of, updates, {"name_axis": "student"}),
+        "budgets": (grids["budgets"], seconds_of, "training, seconds", {"name_axis": "budget"}),
     }
-    for name, (cells, axis, x_label, x_of, tick_axis) in shares.items():
+    for name, (cells, x_of, x_label, axes) in shares.items():
         if any(cell.shares for cell in cells):
-            yield (
-                name,
-                cell_figures.draw_shares(
-                    cells, x_of, x_label=x_label, name_axis=axis, tick_axis=tick_axis
-                ),
-            )
+            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, **axes)
     cells = grids["curiosity"]
     less_plain = "share minus plain students', 95 %"
     arms = {

@@ -40,7 +40,7 @@ def draw_shares(
     *,
     x_label: str,
     name_axis: str,
-    tick_axis: str | None = None,
+    tick_axis: str = "",
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
@@ -54,33 +54,45 @@ def draw_shares(
         x_label: its name.
         name_axis: the axis of the grid whose values name the points; where several of a game
             have one name they are joined, and the line is named instead.
-        tick_axis: an axis of the grid whose values are written before what cells are drawn at.
+        tick_axis: the axis whose values are written before what cells are drawn at, if any.
     """
     done = [cell for cell in cells if cell.shares]
     figure, games = panels(list(dict.fromkeys(cell.labels["game"] for cell in done)), height=3.6)
     for axes, game in games:
         mine = sorted((cell for cell in done if cell.labels["game"] == game), key=x_of)
         x = [x_of(cell) for cell in mine]
-        names = sorted({cell.labels[name_axis] for cell in mine})
-        if len(names) < len(mine):
-            for name in names:
-                line = cells_with(mine, **{name_axis: name})
-                at, label = [x_of(cell) for cell in line], f"{name} {name_axis}"
-                draw_means(axes, line, at, style="o-", label=label)
-        else:
-            draw_means(axes, mine, x)
-            write_names(axes, mine, x, name_axis)
+        draw_named(axes, mine, x_of, name_axis)
         draw_runs(axes, mine, x)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel=Y_LABEL, title=game)
-        named = {at: cell.labels.get(tick_axis or "", "") for at, cell in zip(x, mine, strict=True)}
-        texts = [f"{name} {at:,.0f}".strip() for at, name in named.items()]
-        axes.set_xticks(list(named), texts, rotation=30, ha="right", rotation_mode="anchor")
+        ticks = {
+            at: f"{cell.labels.get(tick_axis, '')} {at:,.0f}".strip()
+            for at, cell in zip(x, mine, strict=True)
+        }
+        axes.set_xticks(
+            list(ticks), ticks.values(), rotation=30, ha="right", rotation_mode="anchor"
+        )
         axes.minorticks_off()
         axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
     return figure
+
+
+def draw_named(
+    axes: Axes, cells: Sequence[Cell], x_of: Callable[[Cell], float], name_axis: str
+) -> None:
+    """Draw means: those of one name joined and named as a line, else each with its name."""
+    names = sorted({cell.labels[name_axis] for cell in cells})
+    if len(names) == len(cells):
+        x = [x_of(cell) for cell in cells]
+        draw_means(axes, cells, x)
+        write_names(axes, cells, x, name_axis)
+        return
+    for name in names:
+        line = cells_with(cells, **{name_axis: name})
+        label = f"{name} {name_axis}"
+        draw_means(axes, line, [x_of(cell) for cell in line], style="o-", label=label)
 
 
 def draw_means(
