@@ -14,6 +14,7 @@ critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset
 
 import os
 import shlex
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from distill.ppo.ladder import teacher_path
 from distill.ppo.warm_start import SWITCHES, check_networks, first_step, go_on, with_own_game
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
-from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker
 

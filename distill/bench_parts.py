@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,6 @@ from distill.parsing import MAX_STEPS
 from distill.ppo.fast_policy import N_STACK
 from distill.ppo.process import PpoProcess
 from distill.run_state import Distillation, make_distillation
-from distill.settings import replace
 from distill.teacher import CHUNK_SIZE, FrozenPolicy
 from distill.teacher_config import TeacherConfig, preset_of
 from distill.tool_config import BenchConfig

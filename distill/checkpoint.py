@@ -5,6 +5,7 @@ import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from distill import cli
 from distill.errors import is_out_of_memory
 from distill.files import write_atomically
 from distill.run_folder import read_run, resume_command
-from distill.settings import SettingsT, from_mapping, replace
+from distill.settings import SettingsT, from_mapping
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 NEW = "checkpoint_new.pt"  # until the others have made room for it

@@ -1,11 +1,10 @@
 """Settings as dataclass fields: each declared with its default, help text and check, in one place.
 
 A field is declared with `option(default, help, parse)`. `parse` turns the text of a flag into the
-value and raises ValueError with what is allowed; the same function checks values that come from
-Python or from a YAML file, so a setting is valid wherever it came from.
+value and raises ValueError with what is allowed; values that come from Python or from a YAML file
+go through it as well, so a setting is valid, and of its type, wherever it came from.
 """
 
-import dataclasses
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -56,7 +55,7 @@ def info_of(f: "Field[Any]") -> FieldInfo:
 
 
 def check(cfg: Settings) -> None:
-    """Validate every field of a config; call it from `__post_init__`.
+    """Parse every field of a config that is being made; call it from `__post_init__`.
 
     Raises:
         ValueError: naming the setting, the value and what is allowed.
@@ -64,7 +63,7 @@ def check(cfg: Settings) -> None:
     for f in fields(cfg):
         value = getattr(cfg, f.name)
         if value is not None:
-            _parse_value(f, value)
+            object.__setattr__(cfg, f.name, _parse_value(f, value))  # frozen
         elif f.default is not None:
             raise ValueError(f"{flag_of(f)} must have a value, got none")
 
@@ -102,11 +101,9 @@ def from_mapping(cls: type[SettingsT], values: dict[str, Any], *, origin: str) -
     Raises:
         ValueError: for a name that is no setting, or a value that is not allowed.
     """
-    known = {f.name: f for f in fields(cls)}
-    if unknown := sorted(map(str, set(values) - set(known))):
+    if unknown := sorted(map(str, values.keys() - {f.name for f in fields(cls)})):
         raise ValueError(f"{origin} holds settings that do not exist: {', '.join(unknown)}")
-    parsed = {k: None if v is None else _parse_value(known[k], v) for k, v in values.items()}
-    return cls(**parsed)
+    return cls(**values)
 
 
 class _RepeatedError(yaml.YAMLError):
@@ -157,8 +154,3 @@ def non_defaults(cfg: Settings) -> dict[str, Any]:
     default = type(cfg)()
     values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
     return {name: value for name, value in values.items() if value != getattr(default, name)}
-
-
-def replace(cfg: SettingsT, **changes: Any) -> SettingsT:
-    """Return a copy with some settings changed, validated again."""
-    return dataclasses.replace(cfg, **changes)

@@ -1,6 +1,6 @@
 """Every setting of `ppo_teacher.py` and `eval_teacher.py`: default, unit, help, validation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ from distill.options import (
 from distill.parsing import flag, fraction, nonnegative, positive, positive_int, steps
 from distill.protocol import EVAL_ENVS, EVAL_GAMES, EVAL_SEED
 from distill.schedules import LinearSchedule
-from distill.settings import check, option, replace
+from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 

@@ -8,6 +8,7 @@ one JSON object.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from distill.report import describe, describe_finished, report
 from distill.run_folder import create_run, read_result
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
-from distill.settings import replace
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
 from distill.tracking import Tracker
 from distill.training import Hooks, check_saveable, train_student

@@ -6,6 +6,7 @@ and age, and one of `n_actions` horizontal bands is bright, which is what the te
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from distill.learner import Learner
 from distill.networks import ActorCritic
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
-from distill.settings import replace
 from distill.tags import TAGS
 from distill.tracking import Tracker
 from distill.training import Hooks, train_student

@@ -2,8 +2,9 @@
 
 # ruff: noqa: RUF009 (`option` returns a dataclass field)
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,8 +24,9 @@ from distill.parsing import (
 )
 from distill.ppo import warm_start
 from distill.schedules import LinearSchedule
-from distill.settings import check, from_mapping, option, read_yaml, replace, to_mapping
+from distill.settings import check, from_mapping, option, read_yaml, to_mapping
 from distill.teacher_config import TeacherConfig
+from distill.types import Widths
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,16 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(capsys, name, text,
 def test_a_number_beyond_any_float_is_a_number_still(capsys):
     assert parse("--seed", "1" + 400 * "0").seed == 10**400
     refusal(capsys, "--seed", 5000 * "9")  # more digits than Python reads
+
+
+def test_values_from_python_become_of_their_types():
+    text: Any = {"use_curiosity": "False", "student": "net1", "learning_rate": "1e-3"}
+    cfg = DistillConfig(**text, epsilon=0.1)  # pyright: ignore[reportArgumentType]
+    assert cfg.use_curiosity is False
+    assert not cfg.use_icm
+    assert cfg.student == Widths(16, 32, 32, 256)
+    assert cfg.learning_rate(0.5) == 1e-3
+    assert cfg.epsilon(1.0) == 0.1
 
 
 def test_values_from_python_are_checked_too():

@@ -1,6 +1,7 @@
 """Which runs a study has."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from distill import cli
 from distill.cli import refuse_unheard
 from distill.config import DistillConfig
 from distill.idle import SWITCHES, refuse_idle
-from distill.settings import replace, to_mapping
+from distill.settings import to_mapping
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
 from distill.study.grids import AS_LONG, BLOCKS
 from distill.study.plan import Run, identity, make_config, plan, teachers_by_grade

@@ -1,6 +1,7 @@
 """Going on from a student or a teacher: weights, critic, steps, a teacher kept near."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import export_zip
 from distill.schedules import LinearSchedule
-from distill.settings import replace
 from distill.student_files import load_student, save_student
 from distill.teacher import load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig

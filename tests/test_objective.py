@@ -1,5 +1,6 @@
 """The objective on small real networks: which term trains what, and which terms count when."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from distill.networks import ActorCritic, pack
 from distill.objective import Losses, compute_losses
 from distill.rnd import RND
 from distill.schedules import LinearSchedule
-from distill.settings import from_mapping, read_yaml, replace, to_mapping
+from distill.settings import from_mapping, read_yaml, to_mapping
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.types import WIDTHS, Batch, PolicyBatch
 

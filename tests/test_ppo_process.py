@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,6 @@ from distill.ppo.process import (
     build_stock_ppo,
     learn_a_rollout,
 )
-from distill.settings import replace
 from distill.teacher_config import TeacherConfig, preset_of
 
 CPU = torch.device("cpu")

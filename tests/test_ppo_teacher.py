@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from distill.parsing import MAX_STEPS
 from distill.ppo import algorithm, callback, ladder
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.run_folder import read_run
-from distill.settings import from_mapping, replace
+from distill.settings import from_mapping
 from distill.student_files import save_student
 from distill.teacher import load_actor_critic
 from distill.teacher_config import TeacherConfig

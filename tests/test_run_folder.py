@@ -1,6 +1,6 @@
 """Run folders: what made a run, and how it reads back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import yaml
 
 from distill.run_folder import create_run, read_result, read_run, resume_command
 from distill.schedules import LinearSchedule
-from distill.settings import from_mapping, option, replace
+from distill.settings import from_mapping, option
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
 from distill.run_folder import create_run
-from distill.settings import replace, to_mapping
+from distill.settings import to_mapping
 from distill.study.jobs import Job, is_finished, make_jobs, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log

@@ -1,6 +1,7 @@
 """From outcomes to tables: cells of grids, what their rows say, where pages take them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 
 from distill.config import DistillConfig, decisive
-from distill.settings import replace, to_mapping
+from distill.settings import to_mapping
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
 from distill.study.cell_figures import draw_shares, gather, spread

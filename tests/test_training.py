@@ -1,6 +1,7 @@
 """The loop on fakes: who is called when, what is learned, how a run is repeated and resumed."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,6 @@ from distill.losses import divergence
 from distill.networks import ActorCritic
 from distill.run_state import make_distillation, make_icm
 from distill.schedules import LinearSchedule
-from distill.settings import replace
 from distill.teacher import FrozenPolicy
 from distill.training import check_saveable
 from distill.types import WIDTHS

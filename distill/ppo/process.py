@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import resource
 import signal
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from distill.device import prepare_process, resolve_device
 from distill.ppo.algorithm import build
 from distill.ppo.fast_policy import N_STACK
 from distill.schedules import LinearSchedule
-from distill.settings import replace
 from distill.teacher_config import TeacherConfig
 
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set

@@ -1,5 +1,6 @@
 """What a run of PPO begins with: a student's weights, a teacher's, or layers that fit the game."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from distill.player import load_player
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import AtariVecEnv
-from distill.settings import replace
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig

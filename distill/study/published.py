@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
 from distill.cli import parse_settings
 from distill.origins import THEN
-from distill.settings import replace
 from distill.study.curves import Point
 from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
 from distill.teacher_config import TeacherConfig, preset_of

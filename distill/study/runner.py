@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,6 @@ from distill import cli
 from distill.checkpoint import can_resume
 from distill.files import lock, write_text
 from distill.provenance import ROOT
-from distill.settings import replace
 from distill.study.jobs import Job, folder_now, is_finished
 
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
