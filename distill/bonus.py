@@ -55,10 +55,10 @@ class RewardScale:
             self._moments = FORGETTING * self._moments + seen.sum(1)
         return reward / self.std
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what `load_state` needs to go on."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what `load_state_dict` needs to go on."""
         return {"returns": self._returns, "moments": self._moments}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from `state`, with as many games."""
         self._returns, self._moments = state["returns"].clone(), state["moments"].clone()

@@ -55,12 +55,12 @@ class Coverage:
             digest = hashlib.blake2b(frame.tobytes(), digest_size=8).digest()
             self._seen.add(int.from_bytes(digest, "little", signed=True))
 
-    def state(self) -> dict[str, Tensor | int]:
-        """Return what `load_state` needs to go on."""
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Return what `load_state_dict` needs to go on."""
         seen = torch.tensor(sorted(self._seen), dtype=torch.int64)
         return {"stretch": self._stretch, "seen": seen}
 
-    def load_state(self, state: dict[str, Tensor | int]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Go on from `state`."""
         self._stretch, self._seen = (
             int(state["stretch"]),

@@ -132,10 +132,10 @@ class CollapseWatch:
         self._n_low = self._n_low + 1 if is_low else 0
         return self._n_low == COLLAPSED_ROWS
 
-    def state(self) -> dict[str, float]:
-        """Return what `load_state` needs to go on."""
+    def state_dict(self) -> dict[str, float]:
+        """Return what `load_state_dict` needs to go on."""
         return {"largest": self._largest, "n_low": self._n_low}
 
-    def load_state(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from `state`."""
         self._largest, self._n_low = state["largest"], int(state["n_low"])

@@ -169,7 +169,7 @@ class Ring:
         newest = (self.n_added_rows - 1) % self.n_rows
         self._game_over[newest * self.n_envs : (newest + 1) * self.n_envs] = True
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the contents for a checkpoint, the frames compressed."""
         filled = len(self)
         frames = zlib.compress(self._frames[:filled].numpy().data, level=1)
@@ -177,8 +177,8 @@ class Ring:
         packed = torch.frombuffer(bytearray(frames), dtype=torch.uint8)
         return {"n_added_rows": self.n_added_rows, "frames": packed, **arrays}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
         self.n_added_rows = state["n_added_rows"]
         frames = bytearray(zlib.decompress(state["frames"].numpy().tobytes()))
         filled = len(self)

@@ -62,50 +62,44 @@ class Distillation:
         assert isinstance(self.average.module, ActorCritic)
         return self.average.module
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs, as tensors and plain values."""
         return {
             "steps": self.n_steps_done,
             "n_updates": self.n_updates,
             "is_fitted": self.is_fitted,
             "train_seconds": self.train_seconds,
-            "student": self.student.state_dict(),
-            "icm": None if self.icm is None else self.icm.state_dict(),
-            "rnd": None if self.rnd is None else self.rnd.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.learner.optimizer.state_dict(),
-            "ring": self.ring.state(),
-            "reward_scale": self.rewarder.scale.state(),
-            "coverage": self.coverage.state(),
-            "collapse_watch": self.collapse_watch.state(),
             "games": [[game.env, game.score, game.length_steps] for game in self.games],
             "rng": [rng.bit_generator.state for rng in self._rngs()],
-            "uncertainty": None if self.uncertainty is None else self.uncertainty.state(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` returned; the games start anew."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned; the games start anew."""
         self.n_steps_done, self.n_updates = state["steps"], state["n_updates"]
-        self.is_fitted = state["is_fitted"]
-        self.train_seconds = state["train_seconds"]
-        self.student.load_state_dict(state["student"])
-        if self.icm is not None:
-            self.icm.load_state_dict(state["icm"])
-        if self.rnd is not None:
-            self.rnd.load_state_dict(state["rnd"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.learner.optimizer.load_state_dict(state["optimizer"])
-        self.ring.load_state(state["ring"])
-        self.ring.restart_games()
-        self.rewarder.scale.load_state(state["reward_scale"])
-        self.coverage.load_state(state["coverage"])
-        self.collapse_watch.load_state(state["collapse_watch"])
+        self.is_fitted, self.train_seconds = state["is_fitted"], state["train_seconds"]
         self.games.extend(Game(*game) for game in state["games"])
         for rng, saved in zip(self._rngs(), state["rng"], strict=True):
             rng.bit_generator.state = saved
-        if self.uncertainty is not None:
-            self.uncertainty.load_state(state["uncertainty"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.ring.restart_games()
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what there is with a state of its own, by its name in a checkpoint."""
+        parts = {
+            "student": self.student,
+            "icm": self.icm,
+            "rnd": self.rnd,
+            "average": self.average,
+            "optimizer": self.learner.optimizer,
+            "ring": self.ring,
+            "reward_scale": self.rewarder.scale,
+            "coverage": self.coverage,
+            "collapse_watch": self.collapse_watch,
+            "uncertainty": self.uncertainty,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _rngs(self) -> tuple[np.random.Generator, ...]:
         return self.act_rng, self.ring_rng, self.policy_rng

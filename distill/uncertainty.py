@@ -106,12 +106,12 @@ class Uncertainty:
                 augmented[chosen] = apply(transform, obs[chosen], int(seeds[i]))
         return augmented
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the place in the random stream and what was seen, as plain values."""
         return {"rng": dict(self._rng.bit_generator.state), "moments": self._moments.tolist()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from where `state` was taken."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from where `state_dict` was taken."""
         self._rng.bit_generator.state = state["rng"]
         self._moments = np.array(state["moments"])
 

@@ -87,7 +87,7 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
 
     def save() -> None:
         check_saveable(run)
-        save_run(run_dir, run.state())
+        save_run(run_dir, run.state_dict())
 
     with Interruption() as interruption:
         hooks = Hooks(
@@ -147,10 +147,10 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
     with resumable("scripts/run_distillation.py", run_dir, is_new=state is None):
         run = make_run(task)
         if state is None:  # from here on the run can be resumed, whenever it dies
-            save_run(run_dir, run.state())
+            save_run(run_dir, run.state_dict())
         else:
             with restoring(run_dir):
-                run.load_state(state)
+                run.load_state_dict(state)
         return run_to_end(task, run, run_dir, state)
 
 

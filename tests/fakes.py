@@ -170,10 +170,10 @@ class FakeUncertainty(Uncertainty):
         assert len(obs) == len(logits)
         return (obs[:, -1, 10, 10] > 100).float() * 0.3
 
-    def state(self):
+    def state_dict(self):
         return {"n_calls": self.n_calls}
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         self.n_calls = state["n_calls"]
 
 

@@ -108,7 +108,7 @@ def test_loops_do_what_they_are_named_for(monkeypatch, name, is_curious, is_unce
     [run] = runs
     moments = run.learner.optimizer.parts[0].state
     trained = run.icm is not None and all(p in moments for p in run.icm.parameters())
-    assert (trained, bool(run.ring.state()["uncertainty"].any())) == (is_curious, is_uncertain)
+    assert (trained, bool(run.ring.state_dict()["uncertainty"].any())) == (is_curious, is_uncertain)
 
 
 @pytest.mark.atari

@@ -78,9 +78,9 @@ def test_a_scale_goes_on_from_its_saved_state_as_if_never_stopped(tmp_path):
     rewards = torch.from_numpy(random_rewards(12, 2))
     scale = RewardScale(2, 0.9)
     scale(rewards[:7])
-    torch.save(scale.state(), tmp_path / "scale.pt")
+    torch.save(scale.state_dict(), tmp_path / "scale.pt")
     resumed = RewardScale(2, 0.9)
-    resumed.load_state(torch.load(tmp_path / "scale.pt", weights_only=True))
+    resumed.load_state_dict(torch.load(tmp_path / "scale.pt", weights_only=True))
     assert torch.equal(resumed(rewards[7:]), scale(rewards[7:]))
     assert resumed.std == scale.std
 
@@ -88,7 +88,7 @@ def test_a_scale_goes_on_from_its_saved_state_as_if_never_stopped(tmp_path):
 def test_two_scales_that_share_a_state_go_their_own_ways():
     first, second = RewardScale(2, 0.9), RewardScale(2, 0.9)
     first(torch.from_numpy(random_rewards(5, 2)))
-    second.load_state(first.state())
+    second.load_state_dict(first.state_dict())
     std = first.std
     second(torch.from_numpy(10 * random_rewards(5, 2, seed=1)))
     assert first.std == std

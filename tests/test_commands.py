@@ -522,7 +522,7 @@ def test_the_best_student_is_not_chosen_on_the_final_games(tmp_path, monkeypatch
         monkeypatch.setattr(run_distillation, name, lambda *_: None)
     cfg = DistillConfig(seed=3)
     task = SimpleNamespace(cfg=cfg, teacher=None)
-    run = SimpleNamespace(n_steps_done=64, state=dict)
+    run = SimpleNamespace(n_steps_done=64, state_dict=dict)
     run_distillation.train(task, run, None, tmp_path, None)  # pyright: ignore[reportArgumentType]
     assert asked == [(True, 3064), (False, run_distillation.INTERIM_SEED)]
     assert abs(run_distillation.INTERIM_SEED - EVAL_SEED) > 20  # games at a time

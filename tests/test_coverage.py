@@ -76,9 +76,9 @@ def test_whole_rollouts_are_counted_until_one_begins_at_or_after_a_multiple_of_1
 def test_a_count_goes_on_from_its_saved_state(levels):
     coverage, resumed, file = Coverage(), Coverage(), io.BytesIO()
     coverage.add(uniform(*levels), STRETCH_STEPS)
-    torch.save(coverage.state(), file)
+    torch.save(coverage.state_dict(), file)
     file.seek(0)
-    resumed.load_state(torch.load(file, weights_only=True))
+    resumed.load_state_dict(torch.load(file, weights_only=True))
     for c in (coverage, resumed):
         c.add(uniform(50, 200), STRETCH_STEPS + 1)
     assert len(coverage) == len(resumed) == len({*levels, 50, 200})
@@ -88,4 +88,6 @@ def test_the_state_does_not_depend_on_the_order_in_which_places_were_seen():
     one, other = Coverage(), Coverage()
     one.add(uniform(0, 50, 100, 150), 0)
     other.add(uniform(150, 50, 0, 100), 0)
-    assert torch.equal(torch.as_tensor(one.state()["seen"]), torch.as_tensor(other.state()["seen"]))
+    assert torch.equal(
+        torch.as_tensor(one.state_dict()["seen"]), torch.as_tensor(other.state_dict()["seen"])
+    )

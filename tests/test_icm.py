@@ -236,5 +236,5 @@ def test_a_watch_goes_on_from_its_saved_state(n_seen):
     values = 2.0, 1.0, *[LOW] * 6, 1.0, *[0.0] * 6
     watch, resumed = CollapseWatch(), CollapseWatch()
     told(watch, *values[:n_seen])
-    resumed.load_state(watch.state())
+    resumed.load_state_dict(watch.state_dict())
     assert told(resumed, *values[n_seen:]) == told(watch, *values[n_seen:])

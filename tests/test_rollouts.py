@@ -158,7 +158,7 @@ def test_the_majority_share_is_of_all_actions_kept_and_no_others():
     play = fake_play(capacity=32, n_steps=4)
     for _ in range(4):
         ring = play.go_on().ring
-        counts = np.bincount(ring.state()["action"].numpy())
+        counts = np.bincount(ring.state_dict()["action"].numpy())
         assert ring.majority_share == counts.max() / len(ring)
 
 
@@ -265,7 +265,7 @@ def assert_same_samples(left, right):
 def test_a_ring_put_back_from_a_file_gives_the_same_samples_now_and_later(n_rollouts):
     play = fake_play().go_on(n_rollouts)
     other = Ring(84, 3, 3, 4, CPU)
-    other.load_state(through_a_file(play.ring.state()))
+    other.load_state_dict(through_a_file(play.ring.state_dict()))
     assert len(other) == len(play.ring)
     assert_same_samples(play.ring, other)
     rollout, _ = play.actor.collect(play.student, 5, epsilon=1.0, teacher_mix=0.0)
@@ -277,7 +277,7 @@ def test_a_ring_put_back_from_a_file_gives_the_same_samples_now_and_later(n_roll
 
 def test_an_empty_ring_can_be_saved_and_put_back():
     other = Ring(84, 3, 3, 4, CPU)
-    other.load_state(through_a_file(Ring(84, 3, 3, 4, CPU).state()))
+    other.load_state_dict(through_a_file(Ring(84, 3, 3, 4, CPU).state_dict()))
     assert len(other) == 0
 
 

@@ -493,9 +493,9 @@ def test_a_healthy_run_is_saveable_and_none_the_different_for_it(what):
     run = make_run(settings(**what))
     check_saveable(run)  # with nothing in its ring
     train(run)
-    before = deepcopy(run.state())
+    before = deepcopy(run.state_dict())
     check_saveable(run)
-    assert_same_state(before, run.state())
+    assert_same_state(before, run.state_dict())
 
 
 # Corners
@@ -611,7 +611,7 @@ def interrupted(cfg, *, after, **games):
     train(first, envs=FakeEnvs(cfg.n_envs, **games), hooks=fake_hooks(stop_after=after))
     torch.manual_seed(99)
     resumed = make_run(cfg)
-    resumed.load_state(through_a_file(first.state()))
+    resumed.load_state_dict(through_a_file(first.state_dict()))
     return first, resumed
 
 
@@ -620,7 +620,7 @@ def test_a_saved_state_is_put_back_whole(what):
     first, resumed = interrupted(settings(**what), after=5)
     assert first.n_updates > 0
     first.ring.restart_games()
-    assert_same_state(first.state(), resumed.state())
+    assert_same_state(first.state_dict(), resumed.state_dict())
 
 
 @EACH_KIND
@@ -631,7 +631,7 @@ def test_a_run_resumed_between_games_ends_as_one_that_never_stopped(what):
     train(straight, envs=FakeEnvs(**games))
     _, resumed = interrupted(cfg, after=5, **games)
     train(resumed, envs=FakeEnvs(**games))
-    left, right = straight.state(), resumed.state()
+    left, right = straight.state_dict(), resumed.state_dict()
     assert left.pop("train_seconds") > 0
     assert right.pop("train_seconds") > 0
     assert_same_state(left, right)

@@ -113,7 +113,7 @@ def test_features_that_have_collapsed_are_warned_of_once_even_over_a_resume(caps
     tracker = train(first, hooks=fake_hooks(stop_after=4))
     assert tracker.column("icm/feature_std") == [0.0] * 3
     assert capsys.readouterr().err == ""  # it may not last
-    resumed.load_state(through_a_file(first.state()))
+    resumed.load_state_dict(through_a_file(first.state_dict()))
     train(resumed)
     warnings = capsys.readouterr().err.split("collapsed")
     assert len(warnings) == 2

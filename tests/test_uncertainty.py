@@ -180,10 +180,10 @@ def test_a_resumed_run_continues_the_stream(tmp_path):
     logits = teacher.logits(obs)
     whole = Uncertainty(teacher, seed=5)
     beginning = whole(obs, logits)
-    torch.save(whole.state(), tmp_path / "state.pt")
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
     end = whole(obs, logits)
     resumed = Uncertainty(teacher, seed=6)
-    resumed.load_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(resumed(obs, logits), end)
     assert not torch.equal(beginning, end)
 
