@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from distill.networks import ActorCritic
 from distill.types import (
     BoolArray,
     ByteArray,
@@ -15,14 +14,13 @@ from distill.types import (
     Rollout,
     Step,
     Teacher,
-    as_tensor,
 )
 
 
 def logits_of(network: Network, obs: ByteArray, device: torch.device) -> FloatArray:
     """Answer raw observations (N, S, 84, 84) with logits (N, A)."""
     with torch.no_grad():  # only played, never learned from
-        return network.logits(as_tensor(obs, device)).float().cpu().numpy()
+        return network.logits(torch.from_numpy(obs).to(device)).float().cpu().numpy()
 
 
 def sample_actions(logits: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -48,7 +46,7 @@ class Actor:
         self._age = np.zeros(envs.n_envs, np.int64)
 
     def collect(
-        self, student: ActorCritic, n_steps: int, *, epsilon: float, teacher_mix: float
+        self, student: Network, n_steps: int, *, epsilon: float, teacher_mix: float
     ) -> tuple[Rollout, list[Game]]:
         """Play `n_steps` steps of every game.
 

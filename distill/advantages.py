@@ -1,5 +1,7 @@
 """From rewards to advantages: the game's own, the intrinsic one, or both."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,11 +9,18 @@ from torch import Tensor
 from distill import losses
 from distill.bonus import BonusSource, RewardScale, Transitions
 from distill.config import DistillConfig
-from distill.labels import Labels
 from distill.networks import ActorCritic
 from distill.rollouts import Ring
-from distill.types import PolicyBatch, Rollout
+from distill.types import Labels, PolicyBatch, Rollout
 from distill.uncertainty import bonus_weights
+
+
+class Advantages(NamedTuple):
+    """What a rollout's actions turned out to be worth, and what was measured on the way."""
+
+    advantage: Tensor  # (T, N)
+    target_value: Tensor  # (T, N) GAE return
+    metrics: dict[str, float]  # of the intrinsic reward, by tag; none where it does not count
 
 
 class Rewarder:
@@ -36,21 +45,25 @@ class Rewarder:
     ) -> None:
         self._cfg, self._student, self._source, self._device = cfg, student, source, device
         self.scale = RewardScale(cfg.n_envs, cfg.gamma)
-        self.metrics: dict[str, float] = {}
 
     @torch.no_grad()  # advantages are constants of the policy terms
-    def __call__(self, rollout: Rollout, labels: Labels, progress: float) -> tuple[Tensor, Tensor]:
-        """Return advantages and value targets, (T, N) each."""
-        cfg, self.metrics = self._cfg, {}
+    def __call__(self, rollout: Rollout, labels: Labels, progress: float) -> Advantages:
+        """Return what the policy terms learn from."""
+        cfg, metrics = self._cfg, {}
         obs = np.concatenate((rollout.obs, rollout.last_obs[None]))  # (T + 1, N, S, 84, 84)
         flat = torch.from_numpy(obs).flatten(0, 1).to(self._device)
         phi = self._student.encoder(flat).view(*obs.shape[:2], -1)  # (T + 1, N, F)
         value = self._student.value(phi.flatten(0, 1)).view(obs.shape[:2]).cpu()
         reward = cfg.c_ext(progress) * torch.from_numpy(rollout.reward)
-        if cfg.use_bonus and cfg.c_int(progress) > 0:
+        if cfg.has_bonus(progress):
             steps = self._transitions(rollout, flat.view(obs.shape), phi)
-            bonus = cfg.c_int(progress) * self._bonus(rollout, labels, steps)
-            self._note_share(bonus, reward)
+            raw = self._bonus(rollout, labels, steps)
+            bonus = cfg.c_int(progress) * self.scale(raw)
+            metrics = {
+                f"{cfg.curiosity_source}/intrinsic_reward": float(raw.mean()),
+                "explore/bonus_std": self.scale.std,
+                "explore/bonus_share": share_of(bonus, reward),
+            }
             reward += bonus
         done = torch.from_numpy(rollout.done)
         if cfg.use_rnd and cfg.c_ext.is_zero:  # novelty does not end with the game (distill.rnd)
@@ -58,7 +71,7 @@ class Rewarder:
         advantage = losses.gae(
             reward, value[:-1], done, value[-1], gamma=cfg.gamma, lam=cfg.gae_lambda
         )
-        return advantage, advantage + value[:-1]
+        return Advantages(advantage, advantage + value[:-1], metrics)
 
     def _transitions(self, rollout: Rollout, obs: Tensor, phi: Tensor) -> Transitions:
         return Transitions(
@@ -69,23 +82,20 @@ class Rewarder:
         )
 
     def _bonus(self, rollout: Rollout, labels: Labels, steps: Transitions) -> Tensor:
-        """Return the scaled intrinsic reward (T, N): 0 where the next state is another game's."""
+        """Return the intrinsic reward (T, N): 0 where the next state is another game's."""
         assert self._source is not None
         bonus = self._source.intrinsic_reward(steps).cpu().view(rollout.action.shape)
         bonus = bonus.masked_fill(torch.from_numpy(rollout.game_over), 0.0)
         if "bonus" in self._cfg.uncertain_terms:
             weights = bonus_weights(torch.from_numpy(labels.uncertainty).flatten())
             bonus = bonus * weights.view(bonus.shape)
-        scaled = self.scale(bonus)
-        self.metrics = {
-            f"{self._cfg.curiosity_source}/intrinsic_reward": float(bonus.mean()),
-            "explore/bonus_std": self.scale.std,
-        }
-        return scaled
+        return bonus
 
-    def _note_share(self, bonus: Tensor, reward: Tensor) -> None:
-        ours, games = float(bonus.abs().sum()), float(reward.abs().sum())
-        self.metrics["explore/bonus_share"] = ours / (ours + games) if ours + games else 0.0
+
+def share_of(bonus: Tensor, reward: Tensor) -> float:
+    """Return which share of all reward, by size, the bonus is; 0 where there is none."""
+    ours, games = float(bonus.abs().sum()), float(reward.abs().sum())
+    return ours / (ours + games) if ours + games else 0.0
 
 
 class NewestRollout:
@@ -95,9 +105,7 @@ class NewestRollout:
     a random action, the teacher's, or FIRE pressed for it.
     """
 
-    def __init__(
-        self, rollout: Rollout, places: np.ndarray, advantage: Tensor, target: Tensor
-    ) -> None:
+    def __init__(self, rollout: Rollout, places: np.ndarray, advantages: Advantages) -> None:
         self._own = np.flatnonzero(rollout.on_policy)
         self._places = places
         action = torch.from_numpy(rollout.action).flatten()
@@ -105,9 +113,10 @@ class NewestRollout:
         self._columns = (
             action,
             losses.log_prob(logits, action),
-            advantage.flatten(),
-            target.flatten(),
+            advantages.advantage.flatten(),
+            advantages.target_value.flatten(),
         )
+        self.metrics = advantages.metrics
 
     def sample(self, ring: Ring, rng: np.random.Generator, batch_size: int) -> PolicyBatch | None:
         """Draw a minibatch; None if the student chose nothing itself."""

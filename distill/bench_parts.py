@@ -84,7 +84,7 @@ def make_run(setting: Setting, envs: AtariEnvs, teacher: FrozenPolicy) -> Distil
     rollout, _ = actor.collect(run.student, cfg.n_steps, epsilon=0.0, teacher_mix=0.0)
     labels = label(rollout, teacher, run.uncertainty, device)
     while run.ring.n_added_rows <= run.ring.n_rows:
-        run.ring.add(rollout, *labels)
+        run.ring.add(rollout, labels)
     return run
 
 

@@ -1,20 +1,10 @@
 """Labels: what the teacher says about the states of a rollout."""
 
-from typing import NamedTuple
-
 import torch
 
 from distill import losses
-from distill.types import FloatArray, Rollout, Teacher
+from distill.types import Labels, Rollout, Teacher
 from distill.uncertainty import Uncertainty
-
-
-class Labels(NamedTuple):
-    """What is known of a rollout's states besides what was done in them."""
-
-    teacher_logits: FloatArray  # (T, N, A)
-    uncertainty: FloatArray  # (T, N)
-    divergence: FloatArray  # (T, N) KL of the student that acted from the teacher
 
 
 @torch.no_grad()  # labels are constants

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distill.networks import BLOCK, N_BLOCKS, pack
 from distill.preference import action_gap, keep
-from distill.types import Batch, FloatArray, IntArray, Rollout
+from distill.types import Batch, FloatArray, IntArray, Labels, Rollout
 
 FRAME_BYTES = (N_BLOCKS * BLOCK) ** 2
 
@@ -67,14 +67,8 @@ class Ring:
         """Share of the commonest action among all that is kept: what naming it always would hit."""
         return float(np.bincount(self._action[: len(self)]).max() / len(self))
 
-    def add(
-        self,
-        rollout: Rollout,
-        teacher_logits: FloatArray,
-        uncertainty: FloatArray,
-        divergence: FloatArray,
-    ) -> IntArray:
-        """Add a rollout with its labels (T, N, A), (T, N), (T, N); returns its places (T * N,)."""
+    def add(self, rollout: Rollout, labels: Labels) -> IntArray:
+        """Add a rollout with its labels; returns its places (T * N,)."""
         n_steps = len(rollout.obs)
         rows = (self.n_added_rows + np.arange(n_steps)) % self.n_rows
         places = (rows[:, None] * self.n_envs + np.arange(self.n_envs)).ravel()
@@ -83,9 +77,9 @@ class Ring:
         self._age[places] = rollout.age.ravel()
         self._action[places] = rollout.action.ravel()
         self._game_over[places] = rollout.game_over.ravel()
-        self._teacher_logits[places] = teacher_logits.reshape(len(places), -1)
-        self._uncertainty[places] = uncertainty.ravel()
-        self.divergence[places] = divergence.ravel()
+        self._teacher_logits[places] = labels.teacher_logits.reshape(len(places), -1)
+        self._uncertainty[places] = labels.uncertainty.ravel()
+        self.divergence[places] = labels.divergence.ravel()
         self.n_added_rows += n_steps
         self._drawable = self._find_drawable()
         return places

@@ -29,7 +29,6 @@ class Distillation:
         cfg: DistillConfig,
         student: ActorCritic,
         *,
-        n_stack: int,
         device: torch.device,
         uncertainty: Uncertainty | None = None,
     ) -> None:
@@ -40,7 +39,7 @@ class Distillation:
         modules = [m for m in (student, self.icm, predictor) if m is not None]
         matrices = student.encoder.weights() if cfg.optimizer == "muon" else ()
         self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm, matrices=matrices)
-        self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, n_stack, device)
+        self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, student.n_stack, device)
         source = self.icm if self.rnd is None else self.rnd
         self.rewarder = Rewarder(cfg, student, source, device)
         averaging = get_ema_multi_avg_fn(cfg.ema_decay)
@@ -132,9 +131,7 @@ def make_distillation(
         cfg.student, teacher.n_actions, n_stack=n_stack, dtype=dtype, with_value=cfg.use_reward
     )
     uncertainty = Uncertainty(teacher, seed=cfg.seed) if cfg.use_uncertainty else None
-    return Distillation(
-        cfg, student.to(device), n_stack=n_stack, device=device, uncertainty=uncertainty
-    )
+    return Distillation(cfg, student.to(device), device=device, uncertainty=uncertainty)
 
 
 @contextmanager

@@ -52,14 +52,14 @@ def train_student(
         )
         uncertainty = run.uncertainty if cfg.needs_uncertainty(progress) else None
         labels = label(rollout, teacher, uncertainty, run.device)
-        places = run.ring.add(rollout, *labels)
+        places = run.ring.add(rollout, labels)
         run.coverage.add(rollout.obs, run.n_steps_done)
         run.n_steps_done += places.size
         fit_to_first_states(run)
         weights = cfg.weights(progress)
         newest = None
         if weights.keys() & POLICY_TERMS:
-            newest = NewestRollout(rollout, places, *run.rewarder(rollout, labels, progress))
+            newest = NewestRollout(rollout, places, run.rewarder(rollout, labels, progress))
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
         run.train_seconds += time.monotonic() - started
@@ -107,7 +107,7 @@ def learn(
             continue
         out = losses_of(run, batch, policy_batch, weights, cfg.encoder_gradient(progress))
         if i == n_due - 1:
-            metrics = describe(out, batch) | ({} if newest is None else run.rewarder.metrics)
+            metrics = describe(out, batch) | ({} if newest is None else newest.metrics)
             if measure_gradients:
                 norms = run.learner.gradient_norms(out.terms)
                 metrics |= {f"grad_norm/{name}": norm for name, norm in norms.items()}

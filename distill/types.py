@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 BoolArray = npt.NDArray[np.bool_]
@@ -105,21 +104,17 @@ class Envs(Protocol):
 
 
 class Network(Protocol):
-    """A teacher or a student."""
+    """Anything that answers observations with action logits: a teacher or a student."""
 
     def logits(self, obs: Tensor) -> Tensor:
-        """Answer uint8 observations with logits (B, A)."""
+        """Answer uint8 observations (B, ...), raw or packed, with logits (B, A)."""
         ...
 
 
-class Teacher(Protocol):
-    """Anything that answers observations with action logits: the expert to be distilled."""
+class Teacher(Network, Protocol):
+    """A network that knows how many actions it chooses from: the expert to be distilled."""
 
     n_actions: int
-
-    def logits(self, obs: Tensor) -> Tensor:
-        """Answer observations (B, ...), raw or packed, with float32 logits (B, A)."""
-        ...
 
 
 class Rollout(NamedTuple):
@@ -134,6 +129,14 @@ class Rollout(NamedTuple):
     student_logits: FloatArray  # (T, N, A) of the student that acted
     on_policy: BoolArray  # (T, N) the executed action was the student's own sample
     last_obs: ByteArray  # (N, S, 84, 84) the state after the last step
+
+
+class Labels(NamedTuple):
+    """What is known of a rollout's states besides what was done in them."""
+
+    teacher_logits: FloatArray  # (T, N, A)
+    uncertainty: FloatArray  # (T, N)
+    divergence: FloatArray  # (T, N) KL of the student that acted from the teacher
 
 
 class Batch(NamedTuple):
@@ -156,8 +159,3 @@ class PolicyBatch(NamedTuple):
     old_log_prob: Tensor  # (B,) log-probability under the student that acted
     advantage: Tensor  # (B,)
     target_value: Tensor  # (B,) GAE return
-
-
-def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """Move an array to the device without copying on the CPU."""
-    return torch.from_numpy(array).to(device, non_blocking=True)

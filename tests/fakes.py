@@ -244,7 +244,7 @@ def make_run(cfg=SMALL, *, n_actions=N_ACTIONS, n_stack=4):
     torch.manual_seed(cfg.seed)
     student = ActorCritic(cfg.student, n_actions, n_stack=n_stack, with_value=cfg.use_reward)
     uncertainty = FakeUncertainty() if cfg.use_uncertainty else None
-    return Distillation(cfg, student, n_stack=n_stack, device=CPU, uncertainty=uncertainty)
+    return Distillation(cfg, student, device=CPU, uncertainty=uncertainty)
 
 
 def train(run, *, envs=None, teacher=None, tracker=None, hooks=None):

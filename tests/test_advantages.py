@@ -10,15 +10,14 @@ from torch import Tensor
 
 from distill import bonus
 from distill.acting import Actor
-from distill.advantages import NewestRollout, Rewarder
+from distill.advantages import Advantages, NewestRollout, Rewarder
 from distill.bonus import BonusSource, Transitions
 from distill.config import DistillConfig
 from distill.icm import ICM
-from distill.labels import Labels
 from distill.networks import ActorCritic, pack
 from distill.rollouts import Ring
 from distill.schedules import LinearSchedule
-from distill.types import PolicyBatch, Rollout
+from distill.types import Labels, PolicyBatch, Rollout
 
 T, N = 3, 2
 GRAY = np.array([[2, 2], [4, 4], [2, 2], [4, 8]])  # (T + 1, N) of the states' pixels
@@ -111,9 +110,8 @@ def make_rewarder(cfg: DistillConfig, source: BonusSource | None = None) -> Rewa
     return Rewarder(cfg, cast("ActorCritic", GrayStudent()), source or GrayBonus(), CPU)
 
 
-def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    rewarder = make_rewarder(cfg)
-    return rewarder(gray_rollout(**kwargs), make_labels(), progress)
+def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> Advantages:
+    return make_rewarder(cfg)(gray_rollout(**kwargs), make_labels(), progress)
 
 
 def one_step_errors(reward: np.ndarray, *, endless: bool = False) -> Tensor:
@@ -128,7 +126,7 @@ def one_step_errors(reward: np.ndarray, *, endless: bool = False) -> Tensor:
 def test_the_games_reward_becomes_advantages_and_returns_as_done_by_hand():
     """As in the test of GAE: rewards of 1, 0, 2 and 1, 2, 0 once c_ext has doubled them."""
     no_life = np.zeros_like(LIFE_LOST)
-    advantage, target = advantages(make_cfg(c_ext=constant(2.0)), life_lost=no_life)
+    advantage, target, _ = advantages(make_cfg(c_ext=constant(2.0)), life_lost=no_life)
     by_hand = torch.tensor([[0.375, 0.5], [-2.5, -2.0], [2.0, 2.0]])
     torch.testing.assert_close(advantage, by_hand, rtol=1e-6, atol=1e-6)
     returns = torch.tensor([[2.375, 2.5], [1.5, 2.0], [4.0, 4.0]])  # with the values 2, 4, 2 added
@@ -136,7 +134,7 @@ def test_the_games_reward_becomes_advantages_and_returns_as_done_by_hand():
 
 
 def test_the_bonus_is_novelty_over_the_std_of_its_return_and_nothing_across_games():
-    advantage, _ = advantages(curious())
+    advantage = advantages(curious()).advantage
     torch.testing.assert_close(advantage, one_step_errors(2 * NOVELTY / STD), rtol=1e-5, atol=1e-5)
 
 
@@ -148,27 +146,27 @@ def test_a_lost_life_ends_the_return_but_not_the_curiosity():
 
 
 def test_game_and_bonus_add_up_each_by_its_own_factor():
-    advantage, _ = advantages(curious(c_ext=constant(3.0)))
+    advantage = advantages(curious(c_ext=constant(3.0))).advantage
     expected = one_step_errors(3 * REWARD + 2 * NOVELTY / STD)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_factors_follow_their_schedules():
     cfg = curious(c_ext=LinearSchedule(0.0, 8.0), c_int=LinearSchedule(2.0, 0.0, 0.5))
-    advantage, _ = advantages(cfg, 0.25)
+    advantage = advantages(cfg, 0.25).advantage
     expected = one_step_errors(2 * REWARD + 1 * NOVELTY / STD)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_novelty_by_rnd_does_not_end_with_a_game_or_a_life():
-    advantage, _ = advantages(curious(curiosity_source="rnd"))
+    advantage = advantages(curious(curiosity_source="rnd")).advantage
     expected = one_step_errors(2 * NOVELTY / STD, endless=True)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_beside_the_games_reward_novelty_by_rnd_ends_where_the_game_does():
     """There is one value head for the sum of both."""
-    advantage, _ = advantages(curious(curiosity_source="rnd", c_ext=constant(3.0)))
+    advantage = advantages(curious(curiosity_source="rnd", c_ext=constant(3.0))).advantage
     expected = one_step_errors(3 * REWARD + 2 * NOVELTY / STD)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
 
@@ -183,22 +181,20 @@ def test_a_source_is_shown_the_newest_frame_of_each_next_state():
 
 def test_a_bonus_that_has_faded_is_neither_computed_nor_reported():
     cfg = curious(c_ext=constant(2.0), c_int=LinearSchedule(1.0, 0.0, 0.5))
-    rewarder = make_rewarder(cfg)
-    rewarder(gray_rollout(), make_labels(), 0.4)
-    assert rewarder.metrics
+    assert advantages(cfg, 0.4).metrics
     rewarder = make_rewarder(cfg, Untouchable())
-    advantage, _ = rewarder(gray_rollout(), make_labels(), 0.5)
+    advantage, _, metrics = rewarder(gray_rollout(), make_labels(), 0.5)
     expected = one_step_errors(2 * REWARD)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
-    assert rewarder.metrics == {}
+    assert metrics == {}
 
 
 def test_without_a_bonus_the_icm_is_not_asked():
     cfg = make_cfg(c_ext=constant(2.0), use_curiosity=True, curiosity="aux")
     rewarder = Rewarder(cfg, cast("ActorCritic", GrayStudent()), None, CPU)
-    advantage, _ = rewarder(gray_rollout(), make_labels(), 0.0)
+    advantage, _, metrics = rewarder(gray_rollout(), make_labels(), 0.0)
     assert torch.equal(advantage, advantages(make_cfg(c_ext=constant(2.0)))[0])
-    assert rewarder.metrics == {}
+    assert metrics == {}
 
 
 def test_the_scale_takes_in_one_rollout_after_the_other():
@@ -213,9 +209,7 @@ def test_the_scale_takes_in_one_rollout_after_the_other():
 
 @pytest.mark.parametrize("source", ["icm", "rnd"])
 def test_the_reported_reward_is_the_unscaled_one_beside_its_scale(source):
-    rewarder = make_rewarder(curious(curiosity_source=source))
-    rewarder(gray_rollout(), make_labels(), 0.0)
-    assert rewarder.metrics == {
+    assert advantages(curious(curiosity_source=source)).metrics == {
         f"{source}/intrinsic_reward": pytest.approx(14 / 6, rel=1e-6),
         "explore/bonus_std": pytest.approx(STD, rel=1e-6),
         "explore/bonus_share": 1.0,
@@ -225,16 +219,16 @@ def test_the_reported_reward_is_the_unscaled_one_beside_its_scale(source):
 def test_the_bonus_share_is_of_what_counts_in_absolute_values():
     rewarder, rollout = make_rewarder(curious(c_ext=constant(3.0))), gray_rollout()
     rollout.reward[0] = -1.0  # so 2 lost and 2 won
-    rewarder(rollout, make_labels(), 0.0)
+    metrics = rewarder(rollout, make_labels(), 0.0).metrics
     bonus = 2 * 14 / STD
     expected = bonus / (bonus + 3 * 4)
-    assert rewarder.metrics["explore/bonus_share"] == pytest.approx(expected, rel=1e-6)
+    assert metrics["explore/bonus_share"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_where_neither_reward_came_the_bonus_has_no_share():
     rewarder = make_rewarder(curious(), NextFrames())
-    rewarder(gray_rollout(), make_labels(), 0.0)
-    assert rewarder.metrics["explore/bonus_share"] == 0.0
+    metrics = rewarder(gray_rollout(), make_labels(), 0.0).metrics
+    assert metrics["explore/bonus_share"] == 0.0
 
 
 DOUBT = np.array([[0, 1], [2, 1], [0, 2]])  # of mean 1: the bonus counts 1/2, 1 or 3/2 times
@@ -243,7 +237,7 @@ DOUBT = np.array([[0, 1], [2, 1], [0, 2]])  # of mean 1: the bonus counts 1/2, 1
 @pytest.mark.parametrize("target", ["bonus", "both"])
 def test_uncertainty_weighs_the_bonus_of_each_step(target):
     cfg = curious(use_uncertainty=True, uncertainty_target=target)
-    advantage, _ = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0)
+    advantage = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
     # Weighted novelty 1, 3, 1 and 2, 0, 9; discounted sums 1, 3.5, 2.75 and 2, 1, 9.5.
     weighted = np.array([[1, 2], [3, 0], [1, 9]]) / np.std([1, 3.5, 2.75, 2, 1, 9.5])
     torch.testing.assert_close(advantage, one_step_errors(2 * weighted), rtol=1e-5, atol=1e-5)
@@ -251,7 +245,7 @@ def test_uncertainty_weighs_the_bonus_of_each_step(target):
 
 def test_uncertainty_for_distillation_alone_leaves_the_bonus_as_it_is():
     cfg = curious(use_uncertainty=True, uncertainty_target="distill")
-    advantage, _ = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0)
+    advantage = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
     assert torch.equal(advantage, advantages(curious())[0])
 
 
@@ -259,7 +253,7 @@ def test_advantages_of_real_networks_have_no_graph():
     torch.manual_seed(0)
     student = ActorCritic(TINY, N_ACTIONS, with_value=True)
     rewarder = Rewarder(curious(), student, ICM(TINY.fc, N_ACTIONS), CPU)
-    advantage, target = rewarder(gray_rollout(), make_labels(), 0.0)
+    advantage, target, _ = rewarder(gray_rollout(), make_labels(), 0.0)
     assert advantage.shape == target.shape == (T, N)
     assert not advantage.requires_grad
     assert not target.requires_grad
@@ -296,9 +290,9 @@ def play(*, epsilon=0.0, teacher_mix=0.0, n_steps=5, n_rollouts=2, capacity=60, 
     for _ in range(n_rollouts):
         rollout, _ = actor.collect(student, n_steps, epsilon=epsilon, teacher_mix=teacher_mix)
         zeros = np.zeros(rollout.age.shape, np.float32)
-        places = ring.add(rollout, rollout.student_logits, zeros, zeros)
+        places = ring.add(rollout, Labels(rollout.student_logits, zeros, zeros))
     number = torch.arange(places.size).view(rollout.age.shape).float()
-    return Played(rollout, ring, NewestRollout(rollout, places, number, -number))
+    return Played(rollout, ring, NewestRollout(rollout, places, Advantages(number, -number, {})))
 
 
 def flat(array: np.ndarray) -> Tensor:

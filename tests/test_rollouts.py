@@ -12,6 +12,7 @@ from distill.acting import Actor
 from distill.envs import make_atari
 from distill.networks import ActorCritic, pack
 from distill.rollouts import Ring
+from distill.types import Labels
 
 FIELDS = ("place", "obs", "next_obs", "action", "teacher_logits", "uncertainty", "inclusion")
 
@@ -36,7 +37,7 @@ class Play:
             label = np.arange(first, first + rollout.age.size, dtype=np.float32)
             label = label.reshape(rollout.age.shape)
             logits = np.repeat(label[..., None], self.envs.n_actions, 2)
-            self.ring.add(rollout, logits, label + 0.25, label + 0.5)
+            self.ring.add(rollout, Labels(logits, label + 0.25, label + 0.5))
         return self
 
     def origin(self, places):
@@ -271,7 +272,7 @@ def test_a_ring_put_back_from_a_file_gives_the_same_samples_now_and_later(n_roll
     rollout, _ = play.actor.collect(play.student, 5, epsilon=1.0, teacher_mix=0.0)
     zeros = np.zeros((5, 3), np.float32)
     for ring in (play.ring, other):
-        ring.add(rollout, np.zeros((5, 3, 3), np.float32), zeros, zeros)
+        ring.add(rollout, Labels(np.zeros((5, 3, 3), np.float32), zeros, zeros))
     assert_same_samples(play.ring, other)
 
 
