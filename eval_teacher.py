@@ -24,7 +24,7 @@ from distill.files import read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
 from distill.player import Player, games_for, load_player
-from distill.protocol import PROTOCOL
+from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL, is_of_student_games
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher_config import EvalConfig
@@ -52,25 +52,35 @@ def find_game(cfg: EvalConfig, player: Player) -> str:
     return env_id
 
 
-def read_record(path: Path, n_games: int) -> dict[str, Any]:
-    """Read the .json beside a checkpoint, to which the scores of `n_games` are to be added.
+def record_to_extend(path: Path, cfg: EvalConfig, n_envs: int) -> dict[str, Any]:
+    """Read the .json beside a checkpoint, to which scores of games, `n_envs` at once, are added.
 
     Returns:
         What it holds; empty if there is none.
 
     Raises:
-        ValueError: if it is not a JSON object, or holds the scores of more games.
+        ValueError: if it is not a JSON object, or holds the scores of more games, or of those that
+            students are scored over where these would be of others.
     """
+    n_games = cfg.n_eval_episodes
     try:
         record = read_json(path) if path.exists() else {}
     except ValueError:
         raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object") from None
     evaluation = record.get("evaluation")
-    n_known = evaluation.get("n_games") if isinstance(evaluation, dict) else None
+    evaluation = evaluation if isinstance(evaluation, dict) else {}
+    n_known = evaluation.get("n_games")
     if isinstance(n_known, int) and n_known > n_games:
         raise ValueError(
             f"--n_eval_episodes must be at least {n_known} with --write_score, got {n_games}: as"
             f" many games' scores are in {path}, which these would replace"
+        )
+    these = {"protocol": PROTOCOL, "n_envs": n_envs, "seed": cfg.seed}
+    if is_of_student_games(evaluation) and not is_of_student_games(these):
+        raise ValueError(
+            f"--n_envs and --seed must be {EVAL_ENVS} and {EVAL_SEED} with --write_score, got"
+            f" {n_envs} and {cfg.seed}: of those games, which students are scored over, are the"
+            f" scores in {path}, which these would replace"
         )
     return record
 
@@ -112,9 +122,9 @@ def main() -> None:
         player = load_player(path, device=device, dtype=dtype)
     network, env_id = player.network, find_game(cfg, player)
     record_path = path.with_suffix(".json")
-    # Read before the games are played, so that a damaged file costs nobody a hundred games.
-    record = read_record(record_path, cfg.n_eval_episodes) if cfg.write_score else {}
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
+    # Read before the games are played, so that a damaged file costs nobody a hundred games.
+    record = record_to_extend(record_path, cfg, n_envs) if cfg.write_score else {}
     envs = games_for(
         network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads
     )
@@ -124,15 +134,16 @@ def main() -> None:
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors, origin=origin)
-    if cfg.write_score:  # whoever reads what is printed may be gone by now
-        write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
-    print(score_table(scores, floors))
-    verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
-    for mode, text in verdicts.items():
-        print(f"{mode}: {text}")
-    print(
-        json.dumps({"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts})
-    )
+    try:
+        if cfg.write_score:  # first: whoever reads what is printed may be gone by now
+            write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
+    finally:  # shown, even if they cannot be kept
+        print(score_table(scores, floors))
+        verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
+        for mode, text in verdicts.items():
+            print(f"{mode}: {text}")
+        whole = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
+        print(json.dumps(whole))
 
 
 if __name__ == "__main__":

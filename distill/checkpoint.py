@@ -4,7 +4,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,8 @@ def resumable(program: str, run_dir: Path, *, is_new: bool) -> Iterator[None]:
             shutil.rmtree(run_dir, ignore_errors=True)
             then = "start again: it was stopped before its first checkpoint"
         if isinstance(stop, KeyboardInterrupt):
-            sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
+            with suppress(OSError):  # nobody may be there to read it
+                sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
         raise
 
 

@@ -30,13 +30,20 @@ def of_setting(flag: str) -> Iterator[None]:
         raise type(error)(f"{flag}: {error}") from None
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """Return the signals that stop a command as Ctrl-C does; one that nohup ignores is none."""
+    numbers = signal.SIGTERM, signal.SIGHUP
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Run a command; turn the errors a user can cause into one line on standard error.
 
     Exit status: 0 done, 1 training or writing failed, 2 bad input, 130 interrupted, 141 nobody
-    reads on. SIGTERM interrupts as Ctrl-C does.
+    reads on. SIGTERM interrupts as Ctrl-C does, and so does the end of the terminal.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in stopping_signals():
+        signal.signal(number, signal.default_int_handler)
     try:
         main()
         sys.stdout.flush()

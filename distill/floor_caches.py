@@ -61,16 +61,16 @@ def floors_of(
     for path in caches:
         try:
             floors = cached_floors(path, env_id, n_games)
-            if floors is not None and (floors.n_envs, floors.seed) in (
-                (EVAL_ENVS, EVAL_SEED),
-                (envs.n_envs, seed),
+            if floors is not None and (
+                _serves_all(floors) or (floors.n_envs, floors.seed) == (envs.n_envs, seed)
             ):
                 return floors, warnings
         except ValueError as error:
             warnings.append(str(error))
     floors = measure_floors(envs, n_games, seed=seed)
     try:
-        _write_cache(caches[-1], env_id, floors)
+        if _is_worth_keeping(caches[-1], env_id, floors):
+            _write_cache(caches[-1], env_id, floors)
     except OSError as error:
         warnings.append(f"the floors are not cached: {error}")
     return floors, warnings
@@ -98,6 +98,19 @@ def first_score_note(
                 return f"no score on the way: {n_envs} games take some {first:,.0f} steps to end"
             return f"first score after about {first:,.0f} steps: {n_envs} games at a time"
     return f"first score when the first of {n_envs} games is over"
+
+
+def _is_worth_keeping(path: Path, env_id: str, floors: Floors) -> bool:
+    """Whether it is not of other games than what is kept of those that serve every student."""
+    try:
+        kept = cached_floors(path, env_id, 1)
+    except ValueError:
+        return True
+    return kept is None or not _serves_all(kept) or _serves_all(floors)
+
+
+def _serves_all(floors: Floors) -> bool:
+    return (floors.n_envs, floors.seed) == (EVAL_ENVS, EVAL_SEED)
 
 
 def _write_cache(path: Path, env_id: str, floors: Floors) -> None:

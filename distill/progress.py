@@ -3,10 +3,13 @@
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
 from tqdm import tqdm
+
+from distill.errors import stopping_signals
 
 LINE_SECONDS = 30.0
 MIN_WHOLE_RATE = 10  # units a second; lower ones are told to two digits
@@ -39,8 +42,9 @@ class Progress:
             self.say(self._line(note))
 
     def say(self, text: str) -> None:
-        """Print a line without breaking the bar."""
-        self._bar.write(text, file=sys.stderr)
+        """Print a line without breaking the bar; work goes on if nobody can read it any more."""
+        with suppress(OSError):
+            self._bar.write(text, file=sys.stderr)
 
     def _line(self, note: str) -> str:
         rate = (self._done - self._done_at_start) / (time.monotonic() - self._started)
@@ -56,8 +60,9 @@ class Progress:
 
 
 class Interruption:
-    """Turns the first Ctrl-C (or SIGTERM) into a request that the work stop at its next safe place.
+    """Turns the first Ctrl-C into a request that the work stop at its next safe place.
 
+    So do SIGTERM and, unless it is ignored (nohup), SIGHUP, which comes when a terminal is closed.
     The second one interrupts at once, as ever.
     """
 
@@ -65,9 +70,8 @@ class Interruption:
         self.requested = False
 
     def __enter__(self) -> Self:
-        self._previous = {
-            s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)
-        }
+        signals = signal.SIGINT, *stopping_signals()
+        self._previous = {number: signal.signal(number, self._request) for number in signals}
         return self
 
     def __exit__(
@@ -83,4 +87,5 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        sys.stderr.write("\nstopping at the next safe place; once more to stop at once\n")
+        with suppress(OSError):  # who reads it, `2>&1 | tee`, may have been stopped, too
+            sys.stderr.write("\nstopping at the next safe place; once more to stop at once\n")

@@ -1,6 +1,7 @@
 """A run's folder: config.yaml with settings, command line and provenance, and result.json."""
 
 import shlex
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +49,13 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
             f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
         )
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:], **provenance()}
-    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+    try:
+        record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
+        record |= provenance()
+        write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+    except BaseException:  # an empty folder would only be in the way of starting again
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
     return record
 
 

@@ -11,7 +11,7 @@ from distill.evaluation import MODES, Score, evaluate
 from distill.floors import Floors, share_of
 from distill.networks import ActorCritic
 from distill.progress import Progress
-from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
+from distill.protocol import is_of_student_games
 from distill.student_files import save_student, score_on_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network
@@ -52,10 +52,9 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
         record = json.loads(path.read_text())
         evaluation = record["evaluation"]
         scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
-        games = record["env_id"], evaluation["protocol"], evaluation["n_envs"], evaluation["seed"]
+        known = record["env_id"] == env_id and is_of_student_games(evaluation)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    known = games == (env_id, PROTOCOL, EVAL_ENVS, EVAL_SEED)
     if not known or min(score.n_games for score in scores.values()) < n_games:
         return None
     return {mode: score.first(n_games) for mode, score in scores.items()}

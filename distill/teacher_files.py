@@ -78,9 +78,15 @@ def env_id_of(path: Path) -> str | None:
 
 
 def steps_of(path: Path) -> int:
-    """Return the steps that a teacher was trained for, from the .json beside it; 0 if unknown."""
+    """Return the steps that a teacher was trained for; 0 if unknown.
+
+    The .json beside it says them, else, to within a rollout, its name.
+    """
     steps = read_record(path).get("steps")
-    return steps if isinstance(steps, int) and steps > 0 else 0
+    if isinstance(steps, int) and steps > 0:
+        return steps
+    match = _NAME.fullmatch(path.name)
+    return int(match["steps"]) if match else 0
 
 
 def _teachers_in(folder: Path) -> list[Path]:

@@ -44,14 +44,16 @@ def test_the_exit_status_tells_how_a_command_ended(error, status):
     assert status_of(error) == status
 
 
-def test_sigterm_interrupts_as_ctrl_c_does():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_interrupt_as_ctrl_c_does(number):
     """So that a command that is preempted says how to go on, whatever it is at."""
-    before = signal.getsignal(signal.SIGTERM)
+    stopping = signal.SIGTERM, signal.SIGHUP
+    before = [signal.signal(each, signal.SIG_DFL) for each in stopping]
     said = []
 
     def main() -> None:
         try:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         except KeyboardInterrupt:
             said.append("how to go on")
             raise
@@ -60,7 +62,8 @@ def test_sigterm_interrupts_as_ctrl_c_does():
         with pytest.raises(SystemExit) as stopped:
             run_command(main)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in zip(stopping, before, strict=True):
+            signal.signal(each, handler)
     assert (stopped.value.code, said) == (130, ["how to go on"])
 
 

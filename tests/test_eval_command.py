@@ -16,6 +16,7 @@ import eval_teacher
 from distill.networks import ActorCritic
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
+from distill.protocol import STUDENT_GAMES
 from distill.student_files import save_student
 from distill.types import WIDTHS
 
@@ -182,6 +183,32 @@ def test_scores_of_more_games_are_not_replaced(tmp_path, monkeypatch, capsys):
         path.write_text(json.dumps(kept | {"evaluation": damaged}))
         assert run_here(tmp_path, monkeypatch, *flags) == 0
         assert json.loads(path.read_text())["evaluation"]["sampled"]["n_games"] == 2
+
+
+def test_scores_that_runs_go_by_are_not_replaced_by_those_of_other_games(
+    tmp_path, monkeypatch, capsys
+):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6).with_suffix(".json")
+    kept = {"env_id": PONG, "evaluation": {"n_games": 2, **STUDENT_GAMES}}
+    path.write_text(json.dumps(kept))
+    flags = ("--write_score", "--env", PONG, "--n_eval_episodes", 20)
+    for other in (("--n_envs", 8), ("--seed", 3)):
+        message = refusal(tmp_path, monkeypatch, capsys, *flags, *other)
+        assert "--n_envs and --seed must be 20 and 10000 with --write_score, got" in message
+        assert json.loads(path.read_text()) == kept
+
+
+def test_a_score_is_shown_even_where_it_cannot_be_kept(tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    monkeypatch.setattr(eval_teacher, "write_json", refuse)
+    flags = ("--write_score", "--n_eval_episodes", 2, "--n_envs", 2)
+    assert run_here(tmp_path, monkeypatch, *flags) == 1
+    out, err = capsys.readouterr()
+    assert "Read-only file system" in err
+    assert json.loads(out.splitlines()[-1])["sampled"]["n_games"] == 2
 
 
 def test_a_score_is_kept_even_where_it_cannot_be_shown(tmp_path, monkeypatch, capsys):

@@ -86,6 +86,15 @@ def test_floors_serve_their_like_and_those_over_the_games_of_students_serve_all(
     assert cached_floors(cache, FREEWAY, 3) == found
 
 
+def test_floors_that_serve_all_are_not_replaced_by_others(tmp_path):
+    cache = tmp_path / "floors.json"
+    kept = floors_at([0.0] * 3, [9.0] * 3, n_envs=20, seed=10_000)
+    write_json(cache, {FREEWAY: kept.to_json()})
+    floors, _ = floors_of(FREEWAY, ScriptedEnvs([[5]]), 4, seed=7, caches=(cache,))
+    assert (floors.n_envs, floors.seed) == (1, 7)
+    assert cached_floors(cache, FREEWAY, 3) == kept
+
+
 def test_floors_of_another_protocol_are_not_used(tmp_path):
     cache = tmp_path / "floors.json"
     entry = floors_at([0.0] * 100, [1.0] * 100).to_json() | {"protocol": "clipped rewards"}

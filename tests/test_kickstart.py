@@ -153,6 +153,22 @@ def test_a_teachers_steps_count_where_its_record_says_them(teacher_path, steps, 
     assert warm_start.first_step(config(init_from=teacher_path)) == first
 
 
+def test_without_a_record_a_teachers_name_says_its_steps(teacher_path):
+    path = teacher_path.rename(teacher_path.with_name("envPong_20260102-000000_n_iters40.zip"))
+    assert warm_start.first_step(config(init_from=path)) == 40
+
+
+@pytest.mark.parametrize("name", ["w_kickstart", "learning_rate"])
+def test_a_schedule_that_is_over_when_training_goes_on_is_refused(teacher_path, name):
+    teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 32}))
+    late = {name: LinearSchedule(1e-3, 0.0, 0.5)}
+    with pytest.raises(ValueError, match=f"--{name} must be above 0 at some time after the 32 ste"):
+        warm_start.first_step(config(init_from=teacher_path, kickstart=teacher_path, **late))
+    rates = {"w_kickstart": LinearSchedule(1.0, 0.0)} | {name: LinearSchedule(1e-3, 0.0, 0.51)}
+    cfg = config(init_from=teacher_path, kickstart=teacher_path, **rates)
+    assert warm_start.first_step(cfg) == 32
+
+
 def test_a_students_steps_do_not_count(student_path):
     student_path.with_suffix(".json").write_text(json.dumps({"steps": 40}))
     assert warm_start.first_step(config(init_from=student_path, warm_up_steps=32)) == 0

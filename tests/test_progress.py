@@ -1,5 +1,6 @@
 """Progress without a terminal, and polite interruption."""
 
+import io
 import os
 import re
 import signal
@@ -62,7 +63,32 @@ def test_a_remark_is_a_line_on_standard_error(capsys):
     assert capsys.readouterr() == ("", "first score 3\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+class Gone(io.StringIO):
+    """Standard error when `tee`, which read it, was stopped by the same Ctrl-C."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_work_goes_on_where_nobody_reads_what_is_said_of_it(monkeypatch):
+    monkeypatch.setattr("sys.stderr", Gone())
+    Progress(10).say("first score 3")
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+
+
+def test_a_closed_terminal_stops_nothing_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
     with Interruption() as interruption:
         assert not interruption.requested

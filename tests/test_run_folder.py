@@ -48,6 +48,17 @@ def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_folder_without_its_settings_is_not_left_in_the_way(tmp_path, monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("distill.run_folder.write_text", fail)
+    with pytest.raises(type(error)):
+        create_run(tmp_path / "a", a_config())
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_command_to_go_on_with_can_be_pasted_into_a_shell():
     assert resume_command("x.py", Path("runs/a b")) == "python x.py --resume 'runs/a b'"
     assert resume_command("x.py", Path("runs/ab")) == "python x.py --resume runs/ab"

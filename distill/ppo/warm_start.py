@@ -50,7 +50,8 @@ def first_step(cfg: TeacherConfig) -> int:
     """Return the step that a new run begins at: that of the teacher it goes on from, or 0.
 
     Raises:
-        ValueError: if no step is left to train for, or a student's policy would never be trained.
+        ValueError: if no step is left to train for, a student's policy would never be trained, or
+            a schedule is over before the first step.
     """
     assert cfg.total_steps is not None
     if cfg.init_from is None:
@@ -71,6 +72,15 @@ def first_step(cfg: TeacherConfig) -> int:
             f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
             f" {done:,}, got {cfg.total_steps:,}"
         )
+    schedules = {"learning_rate": cfg.learning_rate}
+    schedules |= {"w_kickstart": cfg.w_kickstart} if cfg.kickstart is not None else {}
+    for name, schedule in schedules.items():
+        if not schedule.lasts(done / cfg.total_steps):
+            raise ValueError(
+                f"--{name} must be above 0 at some time after the {done:,} steps that --init_from"
+                f" {cfg.init_from} had, got {schedule}, which is over by then: it is of all"
+                f" {cfg.total_steps:,}"
+            )
     return done
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from distill.evaluation import Score
 from distill.files import read_json
 from distill.floors import Floors
-from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
+from distill.protocol import is_of_student_games
 
 
 class Rung(NamedTuple):
@@ -70,8 +70,7 @@ def read_rungs(folder: Path) -> list[Rung]:
 
 def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:
     evaluation = record["evaluation"]
-    games = tuple(evaluation.get(name) for name in ("protocol", "n_envs", "seed"))
-    if games != (PROTOCOL, EVAL_ENVS, EVAL_SEED):
+    if not is_of_student_games(evaluation):
         again = f"python eval_teacher.py --write_score --teacher_chkpt {folder / name}.zip"
         raise ValueError(
             f"{folder / name}.json: scored over other games than students are: {again}"
