@@ -34,7 +34,8 @@ def compare(teacher_logits: Tensor, student_logits: Tensor) -> Fidelity:
 class ComparedGames:
     """Games in which a student is held against its teacher on an eighth of the states it comes to.
 
-    They are played, and end, as without it; implements the Envs protocol.
+    They are played, and end, as without it; implements the Envs protocol. What was compared before
+    `reset` no longer counts: of greedy and then sampled games it is the sampled ones.
 
     Args:
         envs: the games.
@@ -58,7 +59,8 @@ class ComparedGames:
         return Fidelity(float(kl.mean()), float(agreement.mean()), int(n_states.sum()))
 
     def reset(self) -> ByteArray:
-        """Start new games."""
+        """Start new games, and compare anew."""
+        self._n_steps, self._seen = 0, []
         return self._envs.reset()
 
     def step(self, actions: IntArray) -> Step:

@@ -24,6 +24,7 @@ def test_games_are_played_as_without_and_an_eighth_of_their_states_compared():
     games = play(compared, constant_policy(2), 10)
     plain = FakeEnvs(4)
     assert games == play(plain, constant_policy(2), 10)
+    assert games == play(compared, constant_policy(2), 10)  # whose states alone count
     n_steps = len(plain.rewards)
     found = compared.fidelity
     assert found.n_states == 4 * -(-n_steps // STEPS_APART)
