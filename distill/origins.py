@@ -1,12 +1,17 @@
 """Where a run's numbers come from: what it trained, by which command, at which commit."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.config import PLACES
+from distill import cli
+from distill.config import PLACES, DistillConfig
 from distill.provenance import commit_of
 from distill.run_folder import name_of, read_run
+from distill.schedules import LinearSchedule
+from distill.settings import from_mapping
+from distill.teacher_config import TeacherConfig
 from distill.teacher_files import is_teacher
 
 TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
@@ -35,10 +40,13 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
 def kind_of(settings: Mapping[str, Any]) -> str:
     """Name what was trained: `plain` and `curious` students, a `teacher`, or PPO of another size.
 
-    The latter is called after its network, and after what it began with and stayed near, if
-    anything: `PPO net3`, `PPO net3 from a student, kickstarted`.
+    A student of no teacher, as PPO's from scratch or curiosity's alone, is `untaught`. PPO has the
+    name of its network, and of what it began with and stayed near, if anything: `PPO net3`, `PPO
+    net3 from a student, kickstarted`.
     """
     if "student" in settings:
+        if LinearSchedule.parse(str(settings.get("w_distill", 1))).is_zero:
+            return "untaught"
         return "curious" if settings.get("use_curiosity") else "plain"
     network = settings.get("network", TEACHER_NETWORK)
     first = settings.get("init_from")
@@ -56,11 +64,17 @@ def small_network_of(kind: str) -> str | None:
 def command_of(record: dict[str, Any], run_dir: Path) -> str:
     """Return the words that a run was started with, and those that lengthened it.
 
+    In place of a file of settings, which may change or be gone, are the settings themselves.
+
     Args:
         record: its config.yaml.
         run_dir: its folder.
     """
-    begun = " ".join(without_places(list(map(str, record["argv"]))))
+    argv = list(map(str, record["argv"]))
+    if any(part == "--config" for word in argv for part in parts_of(word)):
+        cls = DistillConfig if "student" in record["settings"] else TeacherConfig
+        argv = cli.to_argv(from_mapping(cls, record["settings"], origin=f"{run_dir}"))
+    begun = shlex.join(without_places(argv))
     later = [
         f"{change['total_steps']} --resume {name_of(run_dir)}"
         for change in record.get("lengthened", [])

@@ -49,6 +49,16 @@ def test_of_a_run_that_goes_on_the_row_that_it_is_writing_is_left_out(tmp_path, 
     assert [(p.step, p.value) for p in found] == [(10, 1.5)]
 
 
+def test_another_run_of_a_name_is_refused_and_nothing_is_lost(tmp_path):
+    path = tmp_path / "curves.csv"
+    curves.collect([make_run(tmp_path, "a", "teacher", {10: 1.0})], path)
+    before = path.read_bytes()
+    other = make_run(tmp_path / "elsewhere", "a", "plain", {10: 2.0})
+    with pytest.raises(ValueError, match="has another run called a: rename the folder"):
+        curves.collect([other], path)
+    assert path.read_bytes() == before
+
+
 def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):
     path = tmp_path / "curves.csv"
     first = make_run(tmp_path, "a", "plain", {10: 1.0})

@@ -1,14 +1,18 @@
 """What a run is called after, and the command it is known by."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from distill import origins
 from distill.config import DistillConfig
+from distill.schedules import LinearSchedule
 from distill.settings import to_mapping
 from distill.teacher_config import TeacherConfig
 from distill.types import WIDTHS, Widths
+
+NO_WEIGHT = LinearSchedule(0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,8 @@ from distill.types import WIDTHS, Widths
         (TeacherConfig(network=Widths(1, 2, 3, 4)), "PPO 1,2,3,4", "1,2,3,4"),
         (DistillConfig(), "plain", None),
         (DistillConfig(use_curiosity=True), "curious", None),
+        (DistillConfig(w_distill=NO_WEIGHT, c_ext=LinearSchedule(1.0, 1.0)), "untaught", None),
+        (DistillConfig(w_distill=NO_WEIGHT, use_curiosity=True), "untaught", None),
     ],
     ids=str,
 )
@@ -42,6 +48,24 @@ def test_commands_are_kept_without_places_of_a_machine():
     assert kept == ["1e6", "--teacher_chkpt", "t.zip", "--seed", "3"]
     joined = ["1e6", "--run_dir=/x/y", "--teacher_chkpt=/x/t.zip", "--seed=3"]
     assert origins.without_places(joined) == kept
+
+
+def test_a_command_can_be_read_back_whatever_its_words(tmp_path):
+    argv = ["1e6", "--init_from", "my teachers/tom's.zip", "--learning_rate", "2e-4:0"]
+    assert shlex.split(origins.command_of({"argv": argv}, tmp_path)) == argv
+
+
+@pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["--config=mine.yaml"]])
+@pytest.mark.parametrize(
+    ("cfg", "command"),
+    [
+        (TeacherConfig(total_steps=1_000_000, precision="float32"), "1000000 --precision float32"),
+        (DistillConfig(seed=3, n_threads=1), "--seed 3"),
+    ],
+)
+def test_a_file_of_settings_is_told_by_what_it_said(tmp_path, words, cfg, command):
+    record = {"argv": ["1e6", *words], "settings": to_mapping(cfg)}
+    assert origins.command_of(record, tmp_path) == command
 
 
 def test_a_lengthened_runs_command_says_to_what(tmp_path):

@@ -1,7 +1,9 @@
 """Outcomes of finished runs collected into a CSV file, and read back."""
 
 import json
+from typing import Any
 
+import pytest
 from run_folders import make_run
 from scripted import score_of
 
@@ -12,17 +14,21 @@ from distill.study.rungs import Rung
 from distill.tracking import Tracker
 
 
-def test_outcomes_are_a_row_a_finished_run(tmp_path):
-    runs = [make_run(tmp_path, name, "plain", {10: 1.0}) for name in "ab"]
-    unfinished = make_run(tmp_path, "c", "plain", {10: 1.0})
-    score = {"mean": 2.0, "ci95": [1.5, 2.5], "n_games": 9}
-    result = {
+def a_result(score: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    return {
         "env_id": "G", "teacher_chkpt": "t.zip", "student": "net3", "student_parameters": 12,
-        "score_share": None, "kl": 0.1, "agreement": 0.9, "settings": {"seed": 7, "loss": "kl"},
+        "score_share": None, "kl": 0.1, "agreement": 0.9, "settings": settings,
         "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
         "floors": {"random": {"mean": -1.0}, "constant": {"mean": 3.5}},
         "teacher_score": {"sampled": score}, "student_score": {"sampled": score},
     }  # fmt: skip
+
+
+def test_outcomes_are_a_row_a_finished_run(tmp_path):
+    runs = [make_run(tmp_path, name, "plain", {10: 1.0}) for name in "ab"]
+    unfinished = make_run(tmp_path, "c", "plain", {10: 1.0})
+    score = {"mean": 2.0, "ci95": [1.5, 2.5], "n_games": 9}
+    result = a_result(score, {"seed": 7, "loss": "kl"})
     for run_dir in runs:
         (run_dir / "result.json").write_text(json.dumps(result))
     with Tracker(runs[1], resume_step=10) as tracker:
@@ -50,6 +56,25 @@ def test_outcomes_are_a_row_a_finished_run(tmp_path):
     found = rows.read_rows(path, outcomes.Outcome)
     assert (found[0].student_low, found[0].commit) == (None, "abc-dirty")
     assert (found[1].student_low, found[1].commit) == (1.5, "abc")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": 8}, "has another run called a: rename the folder, or remove its rows there"),
+        ({"seed": 7, "my_setting": 1}, "a holds settings that do not exist: my_setting"),
+    ],
+)
+def test_runs_that_would_not_be_themselves_are_refused(tmp_path, settings, message):
+    path, run_dir = tmp_path / "results.csv", make_run(tmp_path, "a", "plain", {10: 1.0})
+    result = a_result({"mean": 2.0, "ci95": None, "n_games": 1}, {"seed": 7})
+    (run_dir / "result.json").write_text(json.dumps(result))
+    assert outcomes.collect_outcomes([run_dir], path) == 1
+    before = path.read_bytes()
+    (run_dir / "result.json").write_text(json.dumps(result | {"settings": settings}))
+    with pytest.raises(ValueError, match=message):
+        outcomes.collect_outcomes([run_dir], path)
+    assert path.read_bytes() == before
 
 
 def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):

@@ -1,17 +1,14 @@
 """The cells of a grid, that is its runs without their seeds, and what is known of each."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from distill.config import DistillConfig
 from distill.device import was_float32
-from distill.settings import from_mapping
 from distill.study.outcomes import Outcome
-from distill.study.plan import Run, identity, plan
+from distill.study.plan import Run, plan
 
 # What tells the rows of a table apart, where it differs at all.
 ROW_AXES = (
@@ -46,14 +43,11 @@ class Cell(NamedTuple):
 
 
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
-    """Index outcomes by what decided them; what one is too old to have counts as at its default.
+    """Index outcomes by what decided them.
 
     Of two with the same settings, made by two versions of the program, the later row counts.
     """
-    return {
-        identity(from_mapping(DistillConfig, json.loads(o.settings), origin=o.run)): o
-        for o in outcomes
-    }
+    return {outcome.identity: outcome for outcome in outcomes}
 
 
 def cells_of(

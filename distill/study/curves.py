@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.device import was_float32
-from distill.origins import read_origin
+from distill.origins import THEN, read_origin
 from distill.rows import read_rows, write_rows
 from distill.run_folder import name_of
 from distill.tracking import read_metrics
@@ -49,16 +49,31 @@ def read_curve(run_dir: Path) -> list[Point]:
     ]
 
 
+def name_taken(name: str, path: Path) -> str:
+    """Say that a file has the numbers of another run called so."""
+    return f"{path} has another run called {name}: rename the folder, or remove its rows there"
+
+
 def values_of(run_dir: Path, tag: str) -> list[float]:
     """Return all that a run logged under a tag."""
     return [row.value for row in read_metrics(run_dir) if row.tag == tag]
 
 
 def collect(run_dirs: Sequence[Path], path: Path) -> None:
-    """Add the curves of runs to a CSV file; those of a run that is in it already are replaced."""
-    names = {name_of(run_dir) for run_dir in run_dirs}
-    kept = [point for point in read_rows(path, Point) if point.run not in names]
+    """Add the curves of runs to a CSV file; those of a run that is in it already are replaced.
+
+    Raises:
+        ValueError: if another run's, of the same name, are in it.
+    """
     points = [point for run_dir in run_dirs for point in read_curve(run_dir)]
+    known = read_rows(path, Point)
+    begun = {point.run: (point.env_id, point.command.split(THEN)[0]) for point in points}
+    for point in known:
+        before = point.env_id, point.command.split(THEN)[0]
+        if before != begun.get(point.run, before):
+            raise ValueError(name_taken(point.run, path))
+    names = {name_of(run_dir) for run_dir in run_dirs}
+    kept = [point for point in known if point.run not in names]
     write_rows(path, Point._fields, [*kept, *points])
 
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distill.config import decisive
+from distill.config import DistillConfig, decisive
 from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
 from distill.rows import read_rows, write_rows
 from distill.run_folder import read_result
-from distill.study.curves import values_of
+from distill.settings import from_mapping
+from distill.study.curves import name_taken, values_of
+from distill.study.plan import identity
 from distill.study.rungs import Rung
 
 
@@ -44,6 +46,15 @@ class Outcome(NamedTuple):
     settings: str  # all of them, JSON
     coverage: float | None = None  # the most that explore/coverage came to
     fresh_kl: float | None = None  # on states of its final games; `kl` is on those of its training
+
+    @property
+    def identity(self) -> str:
+        """What decided it, as a hash; what it is too old to have counts as at its default.
+
+        Raises:
+            ValueError: if this version has no such settings.
+        """
+        return identity(from_mapping(DistillConfig, json.loads(self.settings), origin=self.run))
 
 
 def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
@@ -121,9 +132,16 @@ def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> int:
 
     Returns:
         How many of them were finished distillations; the others have no row.
+
+    Raises:
+        ValueError: if another run of the same name is in it, or one has settings that this version
+            does not know.
     """
     rows = {row.run: row for row in read_rows(path, Outcome)}
     found = [row for run_dir in run_dirs if (row := read_outcome(run_dir)) is not None]
+    for row in found:
+        if row.identity != rows.get(row.run, row).identity:
+            raise ValueError(name_taken(row.run, path))
     rows |= {row.run: row for row in found}
     write_rows(path, Outcome._fields, list(rows.values()))
     return len(found)
