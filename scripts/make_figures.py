@@ -5,7 +5,8 @@
 
 What is drawn and written depends alone on the CSV files and on the .json files beside the teachers.
 `zoo_ppo_curves.csv` has the learning curves of the agents that rl-baselines3-zoo published (MIT),
-from their monitor files: score of the games that ended within 50,000 steps before `steps`.
+from their monitor files: score of the games that ended within 50,000 steps before `steps`;
+`sb3_ppo_curves.csv` that of stock stable-baselines3, run here at the same settings.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from distill.tool_config import GRIDS
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
 PROBES = RESULTS_DIR / "uncertainty.csv"
-ZOO = RESULTS_DIR / "zoo_ppo_curves.csv"
+ZOO, STOCK = RESULTS_DIR / "zoo_ppo_curves.csv", RESULTS_DIR / "sb3_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
 SHOWN_GRADES = ("good", "medium")  # of teachers that PPO at a student's size is held against
 
@@ -69,7 +70,7 @@ def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
     if rungs := read_rungs(TEACHERS):
         yield "ladder", figures.draw_ladder(points, rungs, zoo)
     if names := comparable(points, zoo):
-        yield "published", draw_published(points, names, zoo)
+        yield "published", draw_published(points, names, zoo, read_zoo(STOCK))
 
 
 def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
@@ -183,7 +184,7 @@ def parse_command() -> argparse.Namespace:
 def main() -> None:
     """Collect what was asked for, then draw and write."""
     asked = parse_command()  # which refuses before anything is written
-    for path in (OUTCOMES, CURVES, PROBES, ZOO):  # or its tables would be written empty
+    for path in (OUTCOMES, CURVES, PROBES, ZOO, STOCK):  # or its tables would be written empty
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")
     if asked.collect:

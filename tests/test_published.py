@@ -48,10 +48,12 @@ def test_ours_are_named_and_the_published_curve_ends_with_them(tmp_path):
     zoo = {PONG: [(5, 0.0), (20, 3.0), (25, 9.0)], "Unplayed-v4": [(5, 0.0)]}
     names = published.comparable(points, zoo)
     assert names == {"a": published.PRESET, "b": published.DEFAULTS}
-    (axes,) = published.draw_published(points, names, zoo).axes
+    stock = {PONG: [(10, 0.5), (30, 4.0)]}
+    (axes,) = published.draw_published(points, names, zoo, stock).axes
     drawn = {str(x.get_label()): np.asarray(x.get_xydata()).tolist() for x in axes.lines}
     assert drawn == {
         "rl-zoo, published": [[5, 0.0], [20, 3.0]],
+        published.STOCK: [[10, 0.5]],
         f"{published.PRESET}, float32": [[10, 1.0], [20, 2.0]],
         f"{published.DEFAULTS}, bfloat16": [[10, 1.0], [20, 2.0]],
     }
@@ -61,7 +63,8 @@ def test_ours_are_named_and_the_published_curve_ends_with_them(tmp_path):
 def test_ours_that_end_before_the_published_curve_begins_are_drawn_alone(tmp_path):
     collect([make_run(tmp_path, "a", "teacher", {10: 1.0})], tmp_path / "curves.csv")
     points = [p._replace(env_id=PONG) for p in read_rows(tmp_path / "curves.csv", Point)]
-    figure = published.draw_published(points, {"a": published.DEFAULTS}, {PONG: [(50_000, 0.0)]})
+    late = {PONG: [(50_000, 0.0)]}
+    figure = published.draw_published(points, {"a": published.DEFAULTS}, late, late)
     (line,) = figure.axes[0].lines
     assert np.asarray(line.get_xydata()).tolist() == [[10, 1.0]]
 

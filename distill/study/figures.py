@@ -179,11 +179,18 @@ def setting_text(name: str, value: str) -> str:
     return f"{name} {value}".strip()
 
 
-def draw_zoo(axes: Axes, points: Sequence[tuple[int, float]], reach: int) -> None:
-    """Draw a curve that rl-zoo published as far as ours reach, if they reach its first point."""
+def draw_zoo(
+    axes: Axes,
+    points: Sequence[tuple[int, float]],
+    reach: int,
+    *,
+    label: str = "rl-zoo, published",
+    linestyle: str = "-",
+) -> None:
+    """Draw a curve of stock SB3's PPO as far as ours reach, if they reach its first point."""
     if shown := [point for point in points if point[0] <= reach]:
         steps, scores = zip(*shown, strict=True)
-        axes.plot(steps, scores, color="black", linewidth=1, label="rl-zoo, published")
+        axes.plot(steps, scores, color="black", linewidth=1, linestyle=linestyle, label=label)
 
 
 def draw_ladder(

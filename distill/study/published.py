@@ -13,6 +13,7 @@ from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, pan
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
+STOCK = "rl-zoo's preset, stock SB3, float32"
 
 
 def settings_name(command: str) -> str | None:
@@ -40,6 +41,7 @@ def draw_published(
     points: Sequence[Point],
     names: Mapping[str, str],
     zoo: Mapping[str, Sequence[tuple[int, float]]],
+    stock: Mapping[str, Sequence[tuple[int, float]]],
 ) -> Figure:
     """Draw a panel for each game: the published curve as far as ours reach, and ours.
 
@@ -47,6 +49,7 @@ def draw_published(
         points: of all runs.
         names: of the settings, by run, of those that are shown.
         zoo: (steps, mean score) by game, published.
+        stock: the same of stock SB3 at the same settings, run for comparison.
     """
     shown = [p for p in points if p.run in names]
     precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in shown}
@@ -57,6 +60,7 @@ def draw_published(
         mine = [p for p in shown if p.env_id == env_id]
         reach = max(p.step for p in mine)
         draw_zoo(axes, zoo[env_id], reach)
+        draw_zoo(axes, stock.get(env_id, []), reach, label=STOCK, linestyle="--")
         draw_by_name(axes, mine, {p.run: labels[p.run] for p in mine}, colors)
         finish(axes, env_id)
         axes.set_xscale("linear")
