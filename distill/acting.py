@@ -1,4 +1,8 @@
-"""Playing: the student acts, now and then a random action or the teacher's instead."""
+"""Playing: the student acts, now and then a random action or the teacher's instead.
+
+`teacher_mix` is the beta of DAgger (Ross et al. 2011), drawn anew at every step; at 0 all states are
+the student's own.
+"""
 
 import numpy as np
 import torch

@@ -57,6 +57,19 @@ def compute_losses(
 
     The encoder sees all states and successors in one pass; which gradients reach it from the ICM is
     decided in `ICM.forward` alone.
+
+    Args:
+        student: what is trained.
+        icm: its inverse and forward models, if there are any.
+        batch: drawn from the ring, if a term of RING_TERMS counts.
+        policy_batch: of the newest rollout, if a term of POLICY_TERMS counts.
+        cfg: which divergence, temperature, clipping range and weights of samples.
+        names: of the terms: distill, icm, rnd, policy, value, entropy.
+        icm_gradient: which of the ICM's losses reach the encoder, as `ICM.forward` takes it.
+        rnd: the predictor and its target, if there are any.
+
+    Returns:
+        Scalar losses with a graph, not yet weighted, and what was measured on the way.
     """
     features = _encode(student, batch, policy_batch)
     out = Losses({})

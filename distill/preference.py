@@ -1,4 +1,8 @@
-"""Preferring some of the states drawn: with which odds, and what undoes it."""
+"""Prioritized sampling: which of the states drawn are kept, with which odds, and what undoes it.
+
+Unlike in prioritized replay (Schaul et al. 2016) priorities choose among a few candidates that were
+drawn uniformly, so that no tree of them is kept, and a state's is the KL when it was last seen.
+"""
 
 import numpy as np
 

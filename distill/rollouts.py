@@ -1,4 +1,4 @@
-"""Ring of labeled rollouts: every frame stored once, packed; stacks rebuilt when sampled."""
+"""Replay buffer: a ring of labeled rollouts, every frame stored once; stacks rebuilt when drawn."""
 
 import zlib
 from typing import Any

@@ -1,5 +1,6 @@
 """The READMEs against the code: tags, tree, flags, commands, numbers."""
 
+import ast
 import dataclasses
 import re
 import subprocess
@@ -39,14 +40,14 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def tree() -> list[str]:
-    """Return the paths of the tree's lines, folders by indentation."""
-    paths, folders = [], []
+def tree() -> dict[str, str]:
+    """Return what the tree's lines say, by path; folders by indentation."""
+    paths, folders = {}, []
     for line in section("What is where").split("```")[1].splitlines()[2:]:
         depth = (len(line) - len(line.lstrip())) // 2
-        name = line.split()[0]
+        name, _, said = line.strip().partition(" ")
         folders[depth:] = [name.rstrip("/")]
-        paths.append("/".join(folders))
+        paths["/".join(folders)] = said.strip()
     return paths
 
 
@@ -62,6 +63,13 @@ def test_tree_names_every_module_and_nothing_else():
     modules |= {p.name for p in ROOT.glob("*.py")}
     assert {path for path in tree() if path.endswith(".py")} == modules
     assert all((ROOT / path).exists() for path in tree())
+
+
+def test_tree_says_of_a_module_what_its_docstring_does():
+    said = {path: line for path, line in tree().items() if path.endswith(".py")}
+    docs = {path: ast.get_docstring(ast.parse((ROOT / path).read_text())) or "" for path in said}
+    first = {path: doc.split("\n")[0].replace("`", "").rstrip(".") for path, doc in docs.items()}
+    assert said == first
 
 
 def test_top_level_holds_eight_names():

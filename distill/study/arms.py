@@ -30,7 +30,7 @@ def shares_by_arm(cells: Sequence[Cell]) -> dict[str, dict[str, Interval]]:
     """Return each arm's interquartile mean of the share, for each teacher and budget played."""
     found: dict[str, dict[str, Interval]] = {}
     for teacher, budget, arm in _taught_rows(cells):
-        mean = mean_share(cells, teacher, budget, arm)
+        mean = iqm_share(cells, teacher, budget, arm)
         if mean is not None:
             found.setdefault(f"{teacher} teacher, {budget} budget", {})[arm] = mean
     return found
@@ -67,7 +67,7 @@ def _taught_rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     return [row for row in rows_of(cells, ROW, run=True) if row[-1] not in WITHOUT_TEACHER]
 
 
-def mean_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Interval | None:
+def iqm_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Interval | None:
     """Estimate an arm's interquartile mean; None before it was played in every game.
 
     Games differ in how much of a teacher can be had, so that a mean over some of them would rank

@@ -62,9 +62,11 @@ def cells_of(
     """
     cells: dict[tuple[str, ...], list[Run]] = {}
     for run in plan(grid, teachers):
-        cells.setdefault(tuple(run.cell.values()), []).append(run)
+        cells.setdefault(tuple(run.labels_without_seed.values()), []).append(run)
     return [
-        Cell(runs[0].cell, len(runs), [done[run.id] for run in runs if run.id in done])
+        Cell(
+            runs[0].labels_without_seed, len(runs), [done[run.id] for run in runs if run.id in done]
+        )
         for runs in cells.values()
     ]
 

@@ -23,7 +23,7 @@ class Run(NamedTuple):
     cfg: DistillConfig
 
     @property
-    def cell(self) -> dict[str, str]:
+    def labels_without_seed(self) -> dict[str, str]:
         """Return the labels without the seed, the axes in alphabetical order."""
         return {axis: self.labels[axis] for axis in sorted(self.labels) if axis != "seed"}
 

@@ -14,7 +14,7 @@ from distill.study.arms import (
     ROW,
     chance_of_being_better,
     differences_of,
-    mean_share,
+    iqm_share,
     scores_of,
 )
 from distill.study.cells import Cell, cells_with, rows_of
@@ -31,19 +31,19 @@ ANSWERS: Mapping[Verdict, str] = {
     "no effect within 2 %": "an equal student, within 2 % of the teacher's range",
     "inconclusive": "no difference that so few seeds could tell",
 }
-COLUMNS = (  # the fields of Worth
+COLUMNS = (  # the fields of VerdictRow
     *("runs", "training, s", "IQM of the share", "P(better than plain)"),
     *("difference at equal steps", "verdict", "difference at equal time", "verdict"),
     "equal time: plain's budget",
 )
 
 
-class Worth(NamedTuple):
+class VerdictRow(NamedTuple):
     """What a row of the table tells of an arm, as text; empty where there is nothing to tell."""
 
     runs: str
     seconds: str = ""
-    mean_share: str = ""
+    iqm: str = ""
     chance: str = ""
     at_equal_steps: str = ""
     verdict_on_steps: str = ""
@@ -60,7 +60,7 @@ def verdict_table(cells: Sequence[Cell]) -> str:
     interval; verdicts come from differences paired by seed. At equal time an arm stands beside
     plain students that were trained as long by the clock.
     """
-    lines = [[*row, *_worth(cells, *row)] for row in rows_of(cells, ROW, run=True)]
+    lines = [[*row, *_verdict_row(cells, *row)] for row in rows_of(cells, ROW, run=True)]
     return as_table([[*ROW, *COLUMNS], *lines])
 
 
@@ -85,14 +85,14 @@ def answer(cells: Sequence[Cell]) -> str:
     return "\n".join([QUESTION, "", *found]) if found else ""
 
 
-def _worth(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Worth:
+def _verdict_row(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> VerdictRow:
     mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
     if not mine:
-        return Worth(NO_SHARE)
-    found = Worth(
+        return VerdictRow(NO_SHARE)
+    found = VerdictRow(
         runs=", ".join(f"{len(seeds)} {game}" for game, seeds in mine.items()),
         seconds=_seconds(cells, teacher=teacher, budget=budget, arm=arm),
-        mean_share=percent(mean_share(cells, teacher, budget, arm)),
+        iqm=percent(iqm_share(cells, teacher, budget, arm)),
     )
     if arm == BASELINE:
         return found
