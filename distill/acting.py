@@ -1,7 +1,7 @@
 """Playing: the student acts, now and then a random action or the teacher's instead.
 
-`teacher_mix` is the beta of DAgger (Ross et al. 2011), drawn anew at every step; at 0 all states are
-the student's own.
+`teacher_mix` is the beta of DAgger (Ross et al. 2011), drawn anew at every step; at 0 all that is
+seen is what the student comes to by itself.
 """
 
 import numpy as np

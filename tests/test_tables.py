@@ -102,7 +102,7 @@ def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
     labels, runs = {"game": "Pong"}, runs_of("sampling", sampling="uniform", game="Pong")
     found = [outcome(run, SHARES[run.labels["seed"]]) for run in runs]
     text = tables.share_text(Cell(labels, 3, found))
-    assert text == "95.0 % (82.6 % to 107.4 %), n = 3"
+    assert text == "95.0 % (82.6 to 107.4), n = 3"
     assert tables.share_text(Cell(labels, 3, found[:1])) == "90.0 %, n = 1, 2 not run"
     assert tables.share_text(Cell(labels, 3, [])) == "not run"
     pointless = tables.share_text(Cell(labels, 3, [outcome(runs[0], None)]))
@@ -118,9 +118,7 @@ def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():
     head, _, uniform = lines.splitlines()  # and none of which nothing was run
     columns = "share of the teacher's | KL, nats: training / new states | training, s |"
     assert head == f"| sampling | Freeway: {columns} Pong: {columns}"
-    assert uniform == (
-        "| uniform | not run |  |  | 95.0 % (82.6 % to 107.4 %), n = 3 | 0.0100 | 60 |"
-    )
+    assert uniform == ("| uniform | not run |  |  | 95.0 % (82.6 to 107.4), n = 3 | 0.0100 | 60 |")
 
 
 def test_divergences_are_medians_and_those_on_new_states_of_the_runs_that_measured_them():

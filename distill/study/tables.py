@@ -12,7 +12,7 @@ from distill.device import was_float32
 from distill.floors import NO_SHARE
 from distill.networks import ActorCritic, n_actor_parameters
 from distill.provenance import commit_of
-from distill.statistics import t_interval
+from distill.statistics import Interval, t_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
@@ -29,11 +29,20 @@ def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
         return NO_SHARE if cell.outcomes else "not run"
-    bounds = t_interval(cell.shares)
-    within = "" if bounds is None else f" ({bounds[0]:.1%} to {bounds[1]:.1%})"
-    text = f"{cell.mean_share:.1%}{within}, n = {len(cell.shares)}".replace("%", " %")
+    low, high = t_interval(cell.shares) or (-np.inf, np.inf)
+    share = percent(Interval(cell.mean_share, low, high))
+    text = f"{share}, n = {len(cell.shares)}"
     left = cell.n_planned - len(cell.outcomes)
     return text + (f", {left} not run" if left else "")
+
+
+def percent(found: Interval | None) -> str:
+    """Write an estimate in percent, with its interval if that is finite; nothing for None."""
+    if found is None:
+        return ""
+    if not np.isfinite(found.low):
+        return f"{100 * found.value:.1f} %"
+    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def seconds_text(cell: Cell) -> str:

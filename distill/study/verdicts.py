@@ -3,11 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from distill.config import DistillConfig
 from distill.floors import NO_SHARE
-from distill.statistics import Interval
 from distill.study import comparison
 from distill.study.arms import (
     BASELINE,
@@ -21,7 +18,7 @@ from distill.study.cells import Cell, cells_with, rows_of
 from distill.study.comparison import Comparison, Verdict
 from distill.study.grids import AS_LONG
 from distill.study.markdown import as_table
-from distill.study.tables import seconds_text
+from distill.study.tables import percent, seconds_text
 
 DEFAULT_ARM = DistillConfig.curiosity  # what --use_curiosity adds
 QUESTION = "Running policy distillation using curiosity to guide the student results in"
@@ -130,12 +127,3 @@ def _as_long(budget: str, found: Comparison | None, n_runs: int) -> str:
     if found is None:
         return ""
     return budget if found.n_pairs == n_runs else f"{budget}, {found.n_pairs} pairs"
-
-
-def percent(found: Interval | None) -> str:
-    """Write an estimate in percent, with its interval if that is finite; nothing for None."""
-    if found is None:
-        return ""
-    if not np.isfinite(found.low):
-        return f"{100 * found.value:.1f} %"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
