@@ -50,19 +50,26 @@ def check_settings(cfg: TeacherConfig) -> None:
         )
     check_env_id(cfg.env)
     resolve_device(cfg.device)
-    there = next(p for p in (cfg.teachers_dir, *cfg.teachers_dir.parents) if p.exists())
-    if not there.is_dir():
-        raise ValueError(
-            f"--teachers_dir must be a folder, got {cfg.teachers_dir}: {there} is a file"
-        )
-    if not os.access(there, os.W_OK):
-        raise ValueError(
-            f"--teachers_dir must be a folder to write to, got {cfg.teachers_dir}: {there} is not"
-        )
+    check_teachers_dir(cfg.teachers_dir)
     n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
     if n_samples < 2:  # SB3 normalizes advantages
         raise ValueError(
             f"--batch_size and --n_envs x --n_steps must be at least 2, got {n_samples}"
+        )
+
+
+def check_teachers_dir(folder: Path) -> None:
+    """Refuse a folder that no teacher could be kept in.
+
+    Raises:
+        ValueError: if it is none, or cannot be written to or made.
+    """
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(f"--teachers_dir must be a folder, got {folder}: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise ValueError(
+            f"--teachers_dir must be a folder to write to, got {folder}: {there} is not"
         )
 
 
@@ -86,6 +93,7 @@ def start(
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
+    check_teachers_dir(saved.teachers_dir)
     if cfg.total_steps is not None:
         saved = lengthen(saved, cfg.total_steps, done=state["steps"], run_dir=cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state

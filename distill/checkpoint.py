@@ -21,7 +21,8 @@ NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 NEW = "checkpoint_new.pt"  # until the others have made room for it
 NEWEST_FIRST = (NEW, *NAMES)
 FORMAT = 3  # of what is saved; another number whenever that changes
-OF_THE_MACHINE = ("device", "n_threads")  # what a resumed run need not share with the one it was
+# What a resumed run need not share with the one it was.
+OF_THE_MACHINE = ("device", "n_threads", "teachers_dir")
 
 
 def save_run(run_dir: Path, state: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The command that trains teachers, from its command line to its files."""
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -332,6 +333,31 @@ def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path
     assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
 
 
+@pytest.mark.slow
+def test_a_folder_of_teachers_that_cannot_be_written_to_costs_no_training(
+    monkeypatch, finished, tmp_path, capsys
+):
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    run_dir = only(Path(), "runs/*")
+    monkeypatch.setattr(callback, "ladder", lambda total_steps: [3000, total_steps])
+    begun = load_run(run_dir)[0]["steps"]
+    with monkeypatch.context() as full:
+        full.setattr(callback, "keep_teacher", no_space)
+        assert run_main(monkeypatch, ppo_teacher, "4000", "--resume", str(run_dir)) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert load_run(run_dir)[0]["steps"] >= 3000 > begun
+    Path("a_file").touch()
+    there = ["--resume", str(run_dir), "--teachers_dir"]
+    assert "a_file is a file" in refusal(monkeypatch, capsys, *there, "a_file")
+    assert run_main(monkeypatch, ppo_teacher, *there, "elsewhere") == 0
+    assert [p.name.split("n_iters")[1] for p in Path("elsewhere").glob("*.zip")] == ["4000.zip"]
+
+
+def no_space(*args: object, **more: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def fails(*args: object, **more: object) -> None:
     raise ValueError("no device")
 
@@ -514,7 +540,7 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_
     assert status == 1
     assert re.fullmatch(r"ppo_teacher\.py: error: cannot write teachers/.*\.zip: .+\n", err), err
     assert list(Path("teachers").iterdir()) == []
-    assert load_run(Path("run"))[0]["steps"] == 256
+    assert load_run(Path("run"))[0]["steps"] == 384
 
 
 # --- states ---

@@ -156,4 +156,8 @@ class TeacherCallback(BaseCallback):
 
     def _keep_teacher(self, mark: int) -> None:
         origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
-        keep_teacher(self.model, self._cfg, self._started, mark, origin)
+        try:
+            keep_teacher(self.model, self._cfg, self._started, mark, origin)
+        except OSError:  # that is another folder than the run's, which keeps what was learned
+            self._save()
+            raise
