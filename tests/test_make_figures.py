@@ -79,7 +79,7 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
     collect([*runs, make_run(tmp_path, "c", "plain", {10: 1.0})], tmp_path / "curves.csv")
     kinds = {"a": "PPO net3", "b": "teacher", "c": "plain"}
     points = [
-        p._replace(kind=kinds[p.run], machine="m", seed=0)
+        p._replace(kind=kinds[p.run], machine="m", seed=0, command="2e6")
         for p in read_rows(tmp_path / "curves.csv", Point)
     ]
     game = points[0].env_id
@@ -114,6 +114,22 @@ def test_small_networks_have_a_color_a_precision_and_their_seeds_are_counted(tmp
     colors = [to_hex(line.get_color()) for line in axes.lines]
     assert len(colors) == 4
     assert colors[0] != colors[1] == colors[2] == colors[3]
+
+
+def test_small_networks_of_other_settings_are_no_further_seeds(tmp_path):
+    runs = [make_run(tmp_path, name, "teacher", {10: 5.0}) for name in "abc"]
+    collect(runs, tmp_path / "curves.csv")
+    begun = "2e6 --network net3 --seed 0"
+    commands = {"a": begun, "b": f"{begun} --learning_rate 1e-2:0", "c": begun}
+    points = [
+        p._replace(kind="PPO net3", machine="m", seed=0, command=commands[p.run])
+        for p in read_rows(tmp_path / "curves.csv", Point)
+    ]
+    (axes,) = figures.draw_small(points, {}).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["PPO net3", "PPO net3, learning_rate 1e-2:0"]  # one seed, run twice
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():

@@ -17,6 +17,7 @@ from distill.study.rungs import Rung
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
 KEPT_COLORS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9")  # neither gray nor the marks' red
 STUDENTS = ("plain", "curious")
+SETTING = re.compile(r"--(\S+)(?: ([^-\s]\S*))?")  # of a command: its name and its value
 LINES = {  # label, tag and style, by the kind of a run
     "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
     "plain": ("student", "eval/mean_reward", "C1.-"),
@@ -70,7 +71,7 @@ def draw_teachers(axes: Axes, points: Sequence[Point], kept: Container[str | Non
 def draw_by_name(
     axes: Axes, points: Sequence[Point], names: Mapping[str, str], colors: Mapping[str, str]
 ) -> None:
-    """Draw how runs of PPO learn; names of several runs count them.
+    """Draw how runs of PPO learn; names of several seeds count them.
 
     Args:
         axes: where to draw.
@@ -82,7 +83,8 @@ def draw_by_name(
     for run, name in names.items():
         runs.setdefault(name, []).append(run)
     for name, called_so in runs.items():
-        label = name + (f", {len(called_so)} seeds" if len(called_so) > 1 else "")
+        n_seeds = len({point.seed for point in points if point.run in called_so})
+        label = name + (f", {n_seeds} seeds" if n_seeds > 1 else "")
         for run in called_so:
             axes.plot(*curve(points, run, TEACHER_CURVE), colors[name], label=label)
             label = ""  # each name once
@@ -129,7 +131,7 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         levels: by game, what they are held against: scores by name, drawn as lines.
     """
     small = [p for p in points if small_network_of(p.kind)]
-    names = {p.run: p.kind + (", in float32" if p.is_float32 else "") for p in small}
+    names = {p.run: name_of_small(p) for p in small}
     colors = colors_of(names.values())
     figure, games = panels(sorted({p.env_id for p in small}))
     for axes, env_id in games:
@@ -143,6 +145,14 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         axes.margins(y=0.1)  # the best of them would lie on the frame
         finish(axes, env_id)
     return figure
+
+
+def name_of_small(point: Point) -> str:
+    """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
+    told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
+    found = SETTING.findall(point.command.split(THEN)[0])
+    others = "".join(f", {setting_text(*words)}" for words in found if words[0] not in told)
+    return point.kind + others + (", in float32" if point.is_float32 else "")
 
 
 def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
@@ -166,7 +176,7 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
 def settings_of(command: str) -> str:
     """Return a teacher's settings without its game and how long it trains, unless lengthened."""
     begun, *later = command.split(THEN)
-    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", begun)
+    found = SETTING.findall(begun)
     kept = [setting_text(name, value) for name, value in found if name != "env"]
     lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
     return ", ".join([*(kept or ["defaults"]), *lengthened])
