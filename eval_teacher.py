@@ -28,7 +28,7 @@ from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL, is_of_student_games
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher_config import EvalConfig
-from distill.teacher_files import latest_teacher
+from distill.teacher_files import digest_of, is_of_file, latest_teacher
 from distill.worth import worth
 
 
@@ -52,7 +52,7 @@ def find_game(cfg: EvalConfig, player: Player) -> str:
     return env_id
 
 
-def record_to_extend(path: Path, cfg: EvalConfig, n_envs: int) -> dict[str, Any]:
+def record_to_extend(checkpoint: Path, cfg: EvalConfig, n_envs: int) -> dict[str, Any]:
     """Read the .json beside a checkpoint, to which scores of games, `n_envs` at once, are added.
 
     Returns:
@@ -60,15 +60,17 @@ def record_to_extend(path: Path, cfg: EvalConfig, n_envs: int) -> dict[str, Any]
 
     Raises:
         ValueError: if it is not a JSON object, or holds the scores of more games, or of those that
-            students are scored over where these would be of others.
+            students are scored over where these would be of others; unless the checkpoint has been
+            replaced since.
     """
-    n_games = cfg.n_eval_episodes
+    path, n_games = checkpoint.with_suffix(".json"), cfg.n_eval_episodes
     try:
         record = read_json(path) if path.exists() else {}
     except ValueError:
         raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object") from None
     evaluation = record.get("evaluation")
-    evaluation = evaluation if isinstance(evaluation, dict) else {}
+    if not isinstance(evaluation, dict) or not is_of_file(evaluation, checkpoint):
+        return record  # nothing that would be lost
     n_known = evaluation.get("n_games")
     if isinstance(n_known, int) and n_known > n_games:
         raise ValueError(
@@ -92,12 +94,17 @@ def evaluation_record(
     scores: dict[str, Score],
     *,
     floors: Floors,
+    digest: str,
     origin: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return all that was measured and how, as plain values; `origin`: of the code that did it."""
+    """Return all that was measured and how, as plain values.
+
+    `digest` is of the file that was scored, `origin` of the code that did it.
+    """
     return {
         **{mode: score.to_json() for mode, score in scores.items()},
         "floors": floors.to_json(),
+        "sha256": digest,
         "protocol": PROTOCOL,
         "n_games": cfg.n_eval_episodes,
         "seed": cfg.seed,
@@ -121,10 +128,10 @@ def main() -> None:
     with of_setting("--teacher_chkpt"):
         player = load_player(path, device=device, dtype=dtype)
     network, env_id = player.network, find_game(cfg, player)
-    record_path = path.with_suffix(".json")
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     # Read before the games are played, so that a damaged file costs nobody a hundred games.
-    record = record_to_extend(record_path, cfg, n_envs) if cfg.write_score else {}
+    record = record_to_extend(path, cfg, n_envs) if cfg.write_score else {}
+    digest = digest_of(path)
     envs = games_for(
         network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads
     )
@@ -133,17 +140,20 @@ def main() -> None:
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    evaluation = evaluation_record(cfg, dtype, n_envs, scores, floors=floors, origin=origin)
+    evaluation = evaluation_record(
+        cfg, dtype, n_envs, scores, floors=floors, digest=digest, origin=origin
+    )
     try:
         if cfg.write_score:  # first: whoever reads what is printed may be gone by now
-            write_json(record_path, {"env_id": env_id, **record, "evaluation": evaluation})
+            whole = {"env_id": env_id, **record, "evaluation": evaluation}
+            write_json(path.with_suffix(".json"), whole)
     finally:  # shown, even if they cannot be kept
         print(score_table(scores, floors))
         verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
         for mode, text in verdicts.items():
             print(f"{mode}: {text}")
-        whole = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
-        print(json.dumps(whole))
+        last = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
+        print(json.dumps(last))
 
 
 if __name__ == "__main__":

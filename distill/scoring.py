@@ -13,6 +13,7 @@ from distill.networks import ActorCritic
 from distill.progress import Progress
 from distill.protocol import is_of_student_games
 from distill.student_files import save_student, score_on_record
+from distill.teacher_files import is_of_file
 from distill.tracking import Tracker
 from distill.types import Envs, Network
 
@@ -46,13 +47,14 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
 
     Returns:
         Scores by mode over the `n_games` that a student is scored over; None if there are none, in
-        this game, by this protocol and over as many or more of those games.
+        this game, by this protocol and over as many or more of those games, of the zip as it is.
     """
     try:
         record = json.loads(path.read_text())
         evaluation = record["evaluation"]
         scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
         known = record["env_id"] == env_id and is_of_student_games(evaluation)
+        known = known and is_of_file(evaluation, path.with_suffix(".zip"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if not known or min(score.n_games for score in scores.values()) < n_games:

@@ -1,8 +1,10 @@
 """Files of teachers: what the name and the record beside each say; the latest and the best."""
 
+import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +106,26 @@ def _age(path: Path) -> tuple[str, str, int]:
     return match["day"], match["time"], int(match["steps"])
 
 
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_of_file(evaluation: Mapping[str, Any], path: Path) -> bool:
+    """Tell whether scores are of a file as it is now; of those that do not say it is assumed."""
+    digest = evaluation.get("sha256")
+    return digest is None or digest == digest_of(path)
+
+
 def _sampled_score(path: Path) -> tuple[bool, float]:
     """Return whether a teacher was scored over enough games, and its mean, -inf without one."""
     try:
         evaluation = read_record(path)["evaluation"]
+        if not is_of_file(evaluation, path):
+            return False, -math.inf
         mean, n_games = float(evaluation["sampled"]["mean"]), evaluation.get("n_games")
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return False, -math.inf
     if not math.isfinite(mean):
         return False, -math.inf

@@ -1,6 +1,7 @@
 """eval_teacher.py as a user runs it, on real games."""
 
 import errno
+import hashlib
 import json
 import re
 import subprocess
@@ -13,10 +14,12 @@ import torch
 from in_process import run_main
 
 import eval_teacher
+from distill import teacher_files
 from distill.networks import ActorCritic
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
 from distill.protocol import STUDENT_GAMES
+from distill.scoring import recorded_scores
 from distill.student_files import save_student
 from distill.types import WIDTHS
 
@@ -196,6 +199,25 @@ def test_scores_that_runs_go_by_are_not_replaced_by_those_of_other_games(
         message = refusal(tmp_path, monkeypatch, capsys, *flags, *other)
         assert "--n_envs and --seed must be 20 and 10000 with --write_score, got" in message
         assert json.loads(path.read_text()) == kept
+
+
+def test_scores_of_weights_that_were_replaced_count_no_more(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
+    flags = ("--write_score", "--n_eval_episodes", 2, "--n_envs", 2, "--env", PONG)
+    assert run_here(tmp_path, monkeypatch, *flags) == 0
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["evaluation"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert teacher_files.is_of_file(record["evaluation"], path)
+    record["evaluation"] |= {"n_games": 100, **STUDENT_GAMES}
+    path.with_suffix(".json").write_text(json.dumps(record))
+    assert "at least 100 with --write_score" in refusal(tmp_path, monkeypatch, capsys, *flags)
+    assert recorded_scores(path.with_suffix(".json"), PONG, 2) is not None
+    make_teacher(path, 6, action=3)
+    assert recorded_scores(path.with_suffix(".json"), PONG, 2) is None
+    assert run_here(tmp_path, monkeypatch, *flags) == 0
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["evaluation"]["n_games"] == 2
+    assert teacher_files.is_of_file(record["evaluation"], path)
 
 
 def test_a_score_is_shown_even_where_it_cannot_be_kept(tmp_path, monkeypatch, capsys):

@@ -80,6 +80,12 @@ def test_a_score_of_few_games_counts_only_where_none_has_enough(tmp_path):
     assert best_teacher(tmp_path, game) == known
 
 
+def test_a_score_of_other_weights_does_not_make_a_teacher_the_best(tmp_path):
+    teacher_file(tmp_path, "Pong-v4", "20260101-000000", 10, scored(9.0, sha256="0" * 64))
+    good = teacher_file(tmp_path, "Pong-v4", "20260101-000000", 20, scored(5.0))
+    assert best_teacher(tmp_path, "Pong-v4") == good
+
+
 def test_without_scores_the_latest_is_best(tmp_path):
     game = "PongNoFrameskip-v4"
     wanted = teacher_file(tmp_path, game, "20260102-000000", 1_000_000)
