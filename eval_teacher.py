@@ -145,15 +145,14 @@ def main() -> None:
     )
     try:
         if cfg.write_score:  # first: whoever reads what is printed may be gone by now
-            whole = {"env_id": env_id, **record, "evaluation": evaluation}
-            write_json(path.with_suffix(".json"), whole)
+            kept = {"env_id": env_id, **record, "evaluation": evaluation}
+            write_json(path.with_suffix(".json"), kept)
     finally:  # shown, even if they cannot be kept
         print(score_table(scores, floors))
         verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
-        for mode, text in verdicts.items():
-            print(f"{mode}: {text}")
-        last = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
-        print(json.dumps(last))
+        print(*(f"{mode}: {text}" for mode, text in verdicts.items()), sep="\n")
+        shown = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
+        print(json.dumps(shown))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,14 @@ from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path
-from distill.ppo.warm_start import SWITCHES, check_networks, first_step, go_on, with_own_game
+from distill.ppo.warm_start import (
+    SWITCHES,
+    check_networks,
+    check_steps,
+    first_step,
+    go_on,
+    with_own_game,
+)
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
 from distill.teacher_config import TeacherConfig
@@ -88,7 +95,7 @@ def start(
         cfg = cfg if "env" in asked.names else with_own_game(cfg)
         check_settings(cfg)
         cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
-        first_step(cfg)
+        check_steps(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or Path("runs") / name
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None

@@ -62,7 +62,7 @@ class Rewarder:
             metrics = {
                 f"{cfg.curiosity_source}/intrinsic_reward": float(raw.mean()),
                 "explore/bonus_std": self.scale.std,
-                "explore/bonus_share": share_of(bonus, reward),
+                "explore/bonus_share": bonus_share(bonus, reward),
             }
             reward += bonus
         done = torch.from_numpy(rollout.done)
@@ -92,7 +92,7 @@ class Rewarder:
         return bonus
 
 
-def share_of(bonus: Tensor, reward: Tensor) -> float:
+def bonus_share(bonus: Tensor, reward: Tensor) -> float:
     """Return which share of all reward, by size, the bonus is; 0 where there is none."""
     ours, games = float(bonus.abs().sum()), float(reward.abs().sum())
     return ours / (ours + games) if ours + games else 0.0

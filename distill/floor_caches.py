@@ -6,7 +6,7 @@ from typing import Any
 
 from distill.files import read_json, write_json
 from distill.floors import Floors, measure_floors
-from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL
+from distill.protocol import PROTOCOL, is_of_student_games
 from distill.provenance import ROOT
 from distill.types import Envs
 
@@ -110,7 +110,7 @@ def _is_worth_keeping(path: Path, env_id: str, floors: Floors) -> bool:
 
 
 def _serves_all(floors: Floors) -> bool:
-    return (floors.n_envs, floors.seed) == (EVAL_ENVS, EVAL_SEED)
+    return is_of_student_games(floors.to_json())
 
 
 def _write_cache(path: Path, env_id: str, floors: Floors) -> None:

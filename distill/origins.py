@@ -73,7 +73,7 @@ def command_of(record: dict[str, Any], run_dir: Path) -> str:
     argv = list(map(str, record["argv"]))
     if any(part == "--config" for word in argv for part in parts_of(word)):
         cls = DistillConfig if "student" in record["settings"] else TeacherConfig
-        argv = cli.to_argv(from_mapping(cls, record["settings"], origin=f"{run_dir}"))
+        argv = cli.to_argv(from_mapping(cls, record["settings"], origin=str(run_dir)))
     begun = shlex.join(without_places(argv))
     later = [
         f"{change['total_steps']} --resume {name_of(run_dir)}"

@@ -1,6 +1,5 @@
 """Scoring networks, greedy and sampled, beside teacher and floors; and how the scores are shown."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from distill.networks import ActorCritic
 from distill.progress import Progress
 from distill.protocol import is_of_student_games
 from distill.student_files import save_student, score_on_record
-from distill.teacher_files import is_of_file
+from distill.teacher_files import is_of_file, read_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network
 
@@ -50,12 +49,12 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
         this game, by this protocol and over as many or more of those games, of the zip as it is.
     """
     try:
-        record = json.loads(path.read_text())
+        record = read_record(path)
         evaluation = record["evaluation"]
         scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
         known = record["env_id"] == env_id and is_of_student_games(evaluation)
         known = known and is_of_file(evaluation, path.with_suffix(".zip"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if not known or min(score.n_games for score in scores.values()) < n_games:
         return None

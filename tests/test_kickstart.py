@@ -150,12 +150,16 @@ def test_a_policy_begins_with_a_teachers_answers_and_values(teacher_path):
 @pytest.mark.parametrize(("steps", "first"), [(40, 40), (None, 0), ("40", 0), (-1, 0)])
 def test_a_teachers_steps_count_where_its_record_says_them(teacher_path, steps, first):
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": steps}))
-    assert warm_start.first_step(config(init_from=teacher_path)) == first
+    cfg = config(init_from=teacher_path)
+    warm_start.check_steps(cfg)
+    assert warm_start.first_step(cfg) == first
 
 
 def test_without_a_record_a_teachers_name_says_its_steps(teacher_path):
     path = teacher_path.rename(teacher_path.with_name("envPong_20260102-000000_n_iters40.zip"))
-    assert warm_start.first_step(config(init_from=path)) == 40
+    cfg = config(init_from=path)
+    warm_start.check_steps(cfg)
+    assert warm_start.first_step(cfg) == 40
 
 
 @pytest.mark.parametrize("name", ["w_kickstart", "learning_rate"])
@@ -163,27 +167,30 @@ def test_a_schedule_that_is_over_when_training_goes_on_is_refused(teacher_path, 
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 32}))
     late = {name: LinearSchedule(1e-3, 0.0, 0.5)}
     with pytest.raises(ValueError, match=f"--{name} must be above 0 at some time after the 32 ste"):
-        warm_start.first_step(config(init_from=teacher_path, kickstart=teacher_path, **late))
+        warm_start.check_steps(config(init_from=teacher_path, kickstart=teacher_path, **late))
     rates = {"w_kickstart": LinearSchedule(1.0, 0.0)} | {name: LinearSchedule(1e-3, 0.0, 0.51)}
     cfg = config(init_from=teacher_path, kickstart=teacher_path, **rates)
+    warm_start.check_steps(cfg)
     assert warm_start.first_step(cfg) == 32
 
 
 def test_a_students_steps_do_not_count(student_path):
     student_path.with_suffix(".json").write_text(json.dumps({"steps": 40}))
-    assert warm_start.first_step(config(init_from=student_path, warm_up_steps=32)) == 0
+    cfg = config(init_from=student_path, warm_up_steps=32)
+    warm_start.check_steps(cfg)
+    assert warm_start.first_step(cfg) == 0
 
 
 def test_a_warm_up_longer_than_the_run_is_refused(student_path):
     message = "at most 32, where the last rollout of total_steps 64 begins, got 33: "
     with pytest.raises(ValueError, match=f"--warm_up_steps must be {message}"):
-        warm_start.first_step(config(init_from=student_path, warm_up_steps=33))
+        warm_start.check_steps(config(init_from=student_path, warm_up_steps=33))
 
 
 def test_a_total_that_leaves_no_step_after_the_teachers_is_refused(teacher_path):
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 64}))
     with pytest.raises(ValueError, match=r"total_steps counts those of .* more than 64, got 64"):
-        warm_start.first_step(config(init_from=teacher_path))
+        warm_start.check_steps(config(init_from=teacher_path))
 
 
 def test_a_teacher_whose_critic_has_an_encoder_of_its_own_is_refused(tmp_path):

@@ -323,11 +323,16 @@ def test_a_runs_own_config_can_be_given_again(finished):
     assert cfg.run_dir is None
 
 
+def copied_run(finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in `folder`, on a copy of the finished run; returns its folder."""
+    shutil.copytree(finished / "runs", folder / "runs")
+    monkeypatch.chdir(folder)
+    return only(Path(), "runs/*")
+
+
 @pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path):
-    shutil.copytree(finished / "runs", tmp_path / "runs")
-    monkeypatch.chdir(tmp_path)
-    run_dir = only(Path(), "runs/*")
+    run_dir = copied_run(finished, tmp_path, monkeypatch)
     before = logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]
     assert run_main(monkeypatch, ppo_teacher, "--resume", str(run_dir)) == 0
     assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
@@ -337,9 +342,7 @@ def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path
 def test_a_folder_of_teachers_that_cannot_be_written_to_costs_no_training(
     monkeypatch, finished, tmp_path, capsys
 ):
-    shutil.copytree(finished / "runs", tmp_path / "runs")
-    monkeypatch.chdir(tmp_path)
-    run_dir = only(Path(), "runs/*")
+    run_dir = copied_run(finished, tmp_path, monkeypatch)
     monkeypatch.setattr(callback, "ladder", lambda total_steps: [3000, total_steps])
     begun = load_run(run_dir)[0]["steps"]
     with monkeypatch.context() as full:
@@ -366,9 +369,7 @@ def fails(*args: object, **more: object) -> None:
 def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     monkeypatch, finished, tmp_path, capsys
 ):
-    shutil.copytree(finished / "runs", tmp_path / "runs")
-    monkeypatch.chdir(tmp_path)
-    run_dir = only(Path(), "runs/*")
+    run_dir = copied_run(finished, tmp_path, monkeypatch)
     begun = load_run(run_dir)[0]["steps"]
     config = (run_dir / "config.yaml").read_text()
     with monkeypatch.context() as no_device:

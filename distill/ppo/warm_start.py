@@ -47,7 +47,14 @@ SWITCHES: tuple[Switch[TeacherConfig], ...] = (
 
 
 def first_step(cfg: TeacherConfig) -> int:
-    """Return the step that a new run begins at: that of the teacher it goes on from, or 0.
+    """Return the step that a new run begins at: that of the teacher it goes on from, or 0."""
+    if cfg.init_from is None or not is_teacher(cfg.init_from):
+        return 0
+    return steps_of(cfg.init_from)
+
+
+def check_steps(cfg: TeacherConfig) -> None:
+    """Check that a new run that goes on from a network has steps to learn in.
 
     Raises:
         ValueError: if no step is left to train for, a student's policy would never be trained, or
@@ -55,7 +62,7 @@ def first_step(cfg: TeacherConfig) -> int:
     """
     assert cfg.total_steps is not None
     if cfg.init_from is None:
-        return 0
+        return
     if not is_teacher(cfg.init_from):
         rollout_steps = cfg.n_envs * cfg.n_steps
         last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
@@ -65,8 +72,8 @@ def first_step(cfg: TeacherConfig) -> int:
                 f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
                 " value head would learn"
             )
-        return 0
-    done = steps_of(cfg.init_from)
+        return
+    done = first_step(cfg)
     if cfg.total_steps <= done:
         raise ValueError(
             f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
@@ -81,7 +88,6 @@ def first_step(cfg: TeacherConfig) -> int:
                 f" {cfg.init_from} had, got {schedule}, which is over by then: it is of all"
                 f" {cfg.total_steps:,}"
             )
-    return done
 
 
 def load_first(path: Path) -> ActorCritic:

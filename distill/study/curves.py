@@ -30,6 +30,11 @@ class Point(NamedTuple):
     value: float
 
     @property
+    def begun(self) -> str:
+        """The command that the run was started with, without what lengthened it."""
+        return self.command.split(THEN)[0]
+
+    @property
     def is_float32(self) -> bool:
         """Whether the run computed in float32: as asked, or on a machine without bfloat16."""
         return was_float32(self.machine) or "--precision float32" in self.command
@@ -67,10 +72,10 @@ def collect(run_dirs: Sequence[Path], path: Path) -> None:
     """
     points = [point for run_dir in run_dirs for point in read_curve(run_dir)]
     known = read_rows(path, Point)
-    begun = {point.run: (point.env_id, point.command.split(THEN)[0]) for point in points}
+    new = {point.run: point for point in points}
     for point in known:
-        before = point.env_id, point.command.split(THEN)[0]
-        if before != begun.get(point.run, before):
+        same = new.get(point.run, point)
+        if (point.env_id, point.begun) != (same.env_id, same.begun):
             raise ValueError(name_taken(point.run, path))
     names = {name_of(run_dir) for run_dir in run_dirs}
     kept = [point for point in known if point.run not in names]

@@ -17,7 +17,6 @@ from distill.study.rungs import Rung
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
 KEPT_COLORS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9")  # neither gray nor the marks' red
 STUDENTS = ("plain", "curious")
-SETTING = re.compile(r"--(\S+)(?: ([^-\s]\S*))?")  # of a command: its name and its value
 LINES = {  # label, tag and style, by the kind of a run
     "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
     "plain": ("student", "eval/mean_reward", "C1.-"),
@@ -150,9 +149,8 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
 def name_of_small(point: Point) -> str:
     """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
     told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
-    found = SETTING.findall(point.command.split(THEN)[0])
-    others = "".join(f", {setting_text(*words)}" for words in found if words[0] not in told)
-    return point.kind + others + (", in float32" if point.is_float32 else "")
+    precision = ["in float32"] if point.is_float32 else []
+    return ", ".join([point.kind, *settings_in(point.begun, but=told), *precision])
 
 
 def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
@@ -176,10 +174,15 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
 def settings_of(command: str) -> str:
     """Return a teacher's settings without its game and how long it trains, unless lengthened."""
     begun, *later = command.split(THEN)
-    found = SETTING.findall(begun)
-    kept = [setting_text(name, value) for name, value in found if name != "env"]
+    kept = settings_in(begun, but=("env",))
     lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
     return ", ".join([*(kept or ["defaults"]), *lengthened])
+
+
+def settings_in(command: str, *, but: Container[str]) -> list[str]:
+    """List the settings of a command, but for those of some names."""
+    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", command)
+    return [setting_text(name, value) for name, value in found if name not in but]
 
 
 def setting_text(name: str, value: str) -> str:
