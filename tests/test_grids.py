@@ -150,10 +150,13 @@ def test_temperatures_sharpen_the_teacher_alone_and_the_usual_one_is_run_once():
     assert plain.id in {run.id for run in plan("best", ALL_TEACHERS)}
 
 
-def test_the_losses_of_the_best_teachers_leave_all_else_as_it_is():
+def test_losses_are_tried_on_the_best_teachers_and_others_and_all_else_stays_as_it_is():
     runs = plan("best_losses", ALL_TEACHERS)
-    assert len(runs) == 3 * 2 * (2 * 3 + 1)
-    usual = {run.id for run in plan("best", ALL_TEACHERS)}
+    assert len(chosen(runs, teacher=BEST)) == 3 * 2 * (2 * 3 + 1)
+    assert len(chosen(runs, teacher="medium")) == 3 * 2 * 3
+    assert len(chosen(runs, teacher="good", game="Breakout")) == 3 * 3
+    assert len(runs) == 42 + 18 + 9
+    usual = {run.id for grid in ("best", "teachers") for run in plan(grid, ALL_TEACHERS)}
     assert {run.id for run in chosen(runs, loss="kl")} <= usual  # run once for both
     mse, hinton = (chosen(runs, loss=loss) for loss in ("mse", "kl, both / 3"))
     assert {run.cfg.loss for run in mse} == {"mse"}

@@ -124,11 +124,13 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             {"student": ("nature",), "seed": ("0",), "temperature": ("1", "0.5")},
         )
     ),
-    "best_losses": tuple(  # whether any brings students nearer to the teachers that are distilled
+    "best_losses": tuple(  # whether any brings students nearer to the best teachers
         {**_values_of("loss", "whole"), "teacher": (BEST,), "loss": CLOSE_LOSSES, **of_students}
         for of_students in (
             {"student": ("net3", "net1")},
             {"student": ("nature",), "seed": ("0",)},
+            {"teacher": ("good",), "game": ("Breakout",)},  # and to others
+            {"teacher": ("medium",)},
         )
     ),
     "losses": tuple({**_values_of("loss", "half"), "game": (game,)} for game in BOTH_GAMES),
