@@ -81,10 +81,11 @@ class DistillConfig:
     student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
     data_init: bool = data_init_option()
     loss: str = option("kl", f"divergence, one of {', '.join(DIVERGENCES)}", one_of(*DIVERGENCES))
-    temperature: float = option(1.0, "divides the teacher's logits (Rusu et al.)", positive)
+    temperature: float = option(3.0, "divides the logits; of kl, reverse_kl and js", positive)
     match_temperature: bool = option(
-        False,
-        "with --temperature: divide both sides' logits, multiply the loss by its square (Hinton)",
+        True,
+        "divide both sides' logits and multiply the loss by the temperature's square (Hinton et"
+        " al.), instead of the teacher's logits alone (Rusu et al.)",
         flag,
     )
     use_curiosity: bool = option(False, "add the intrinsic curiosity module", flag)

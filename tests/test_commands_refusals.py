@@ -102,8 +102,8 @@ def run(folder: Path, *argv: object) -> Done:
             ["--temperature without --loss kl|reverse_kl|js would change nothing"],
         ),
         (
-            ["--match_temperature"],
-            ["--match_temperature without --temperature other than 1 would change nothing"],
+            ["--temperature", "1", "--no-match_temperature"],
+            ["--no-match_temperature without --temperature other than 1 would change nothing"],
         ),
         (
             ["--w_distill", "0", "--c_ext", "1", "--loss", "js", "--temperature", "2"],

@@ -12,7 +12,7 @@ from distill.config import DistillConfig
 from distill.idle import SWITCHES, refuse_idle
 from distill.settings import to_mapping
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
-from distill.study.grids import AS_LONG, BLOCKS
+from distill.study.grids import AS_LONG, BLOCKS, BY_DEFAULTS
 from distill.study.plan import Run, identity, make_config, plan, teachers_by_grade
 from distill.tool_config import GRIDS
 
@@ -145,23 +145,24 @@ def test_temperatures_sharpen_the_teacher_alone_and_the_usual_one_is_run_once():
     plain, *others = runs
     assert plain.cfg.temperature == 1
     assert [run.cfg.temperature for run in others] == [0.7, 0.5, 0.3]
-    assert {run.cfg.match_temperature for run in runs} == {False}
-    assert {replace(run.cfg, temperature=1.0) for run in runs} == {plain.cfg}  # nothing else
-    assert plain.id in {run.id for run in plan("best", ALL_TEACHERS)}
+    assert {run.cfg.match_temperature for run in others} == {False}
+    assert {replace(run.cfg, temperature=1.0, match_temperature=True) for run in runs} == {
+        plain.cfg
+    }  # nothing else
+    assert plain.id in {run.id for run in plan("best_losses", ALL_TEACHERS)}
 
 
 def test_losses_are_tried_on_the_best_teachers_and_others_and_all_else_stays_as_it_is():
     runs = plan("best_losses", ALL_TEACHERS)
     assert len(chosen(runs, teacher=BEST)) == 3 * 2 * (2 * 3 + 1)
     assert len(chosen(runs, teacher="medium")) == 3 * 2 * 3
-    assert len(chosen(runs, teacher="good", game="Breakout")) == 3 * 3
-    assert len(runs) == 42 + 18 + 9
+    assert len(runs) == 42 + 18
     usual = {run.id for grid in ("best", "teachers") for run in plan(grid, ALL_TEACHERS)}
-    assert {run.id for run in chosen(runs, loss="kl")} <= usual  # run once for both
+    assert {run.id for run in chosen(runs, loss="kl, both / 3")} <= usual  # run once for both
     mse, hinton = (chosen(runs, loss=loss) for loss in ("mse", "kl, both / 3"))
     assert {run.cfg.loss for run in mse} == {"mse"}
     assert {(run.cfg.temperature, run.cfg.match_temperature) for run in hinton} == {(3.0, True)}
-    plain = {"loss": "kl", "temperature": 1.0, "match_temperature": False}
+    plain = {"loss": "kl", "temperature": 1.0, "match_temperature": True}
     assert {replace(run.cfg, **plain) for run in runs} == {
         run.cfg for run in chosen(runs, loss="kl")
     }
@@ -208,7 +209,7 @@ def test_more_states_are_learned_from_by_as_many_updates():
         ("Pong", BEST),
         ("Breakout", "good"),
     }
-    usual = {run.id for grid in ("best", "teachers") for run in plan(grid, ALL_TEACHERS)}
+    usual = {run.id for grid in ("best_losses", "breakout") for run in plan(grid, ALL_TEACHERS)}
     assert {run.id for run in chosen(runs, budget="whole")} <= usual
 
 
@@ -248,12 +249,36 @@ def test_other_teachers_are_the_best_ones_those_of_all_grades_and_of_a_third_gam
     assert cells == graded | {("Breakout", "good")}
 
 
-def test_breakout_is_asked_for_steps_weights_and_updates_one_at_a_time():
+def test_breakout_is_asked_for_steps_weights_updates_and_the_loss_one_at_a_time():
     default, *others = chosen(plan("breakout", GOOD), seed="0")
-    assert default.id in {run.id for run in plan("teachers", GOOD)}  # run once for both
+    assert default.cfg.temperature == 1
+    assert others[-1].id in {run.id for run in plan("teachers", GOOD)}  # run once for both
     assert [
         {axis for axis in run.labels if run.labels[axis] != default.labels[axis]} for run in others
-    ] == [{"budget"}, {"student"}, {"setting"}]
+    ] == [{"budget"}, {"student"}, {"setting"}, {"loss"}, {"loss"}]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_what_users_distill_is_by_todays_defaults_and_all_other_studies_by_the_kl_at_1(grid):
+    default = DistillConfig()
+    todays = {(default.loss, default.temperature, default.match_temperature)}
+    losses = {
+        (run.cfg.loss, run.cfg.temperature, run.cfg.match_temperature)
+        for run in plan(grid, ALL_TEACHERS)
+        if run.cfg.use_teacher and not {"loss", "temperature"} & run.labels.keys()
+    }
+    if grid in BY_DEFAULTS:
+        assert losses == todays == {("kl", 3.0, True)}
+    else:
+        assert {(loss, tau) for loss, tau, _ in losses} <= {("kl", 1.0)}
+
+
+def test_an_outcome_by_the_kl_at_1_is_of_the_studies_whichever_side_its_temperature_divided():
+    at_one = DistillConfig(temperature=1.0)
+    assert identity(at_one) == identity(replace(at_one, match_temperature=False))
+    assert identity(at_one) != identity(DistillConfig())
+    squared = DistillConfig(loss="mse")  # which has no temperature
+    assert identity(squared) == identity(replace(squared, temperature=1.0))
 
 
 def test_seeds_turn_slowest():

@@ -298,7 +298,8 @@ def test_the_answers_and_the_kl_are_those_of_the_rings_samples_whatever_is_train
 ):
     student, icm = make_networks()
     batch = make_batches()[0]
-    out = compute(student, icm, DistillConfig(loss=loss, temperature=temperature))
+    cfg = DistillConfig(loss=loss, temperature=temperature, match_temperature=False)
+    out = compute(student, icm, cfg)
     logits = student.logits(batch.obs)
     torch.testing.assert_close(out.logits, logits, rtol=1e-4, atol=1e-5)
     p, q = batch.teacher_logits.softmax(1), logits.softmax(1)
@@ -330,7 +331,7 @@ def test_uncertainty_weighs_each_samples_divergence_with_mean_1(target):
     student, icm = make_networks()
     batch, policy_batch = make_batches()
     doubt = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])  # of mean 1, so trust is 1, 1/2, 1/3
-    cfg = DistillConfig(use_uncertainty=True, uncertainty_target=target)
+    cfg = DistillConfig(use_uncertainty=True, uncertainty_target=target, temperature=1.0)
     batches = (batch._replace(uncertainty=doubt), policy_batch)
     out = compute(student, icm, cfg, names=frozenset({"distill"}), batches=batches)
     assert out.kl is not None
@@ -370,7 +371,7 @@ def test_equal_uncertainty_weighs_nothing(level):
 
 def test_importance_weights_are_in_proportion_to_one_over_the_probability_of_being_kept():
     batches = make_batches()
-    cfg = DistillConfig(importance_weights=True, use_curiosity=True)
+    cfg = DistillConfig(importance_weights=True, use_curiosity=True, temperature=1.0)
     out = compute(*make_networks(), cfg, batches=batches)
     rarity = 1 / batches[0].inclusion
     assert out.kl is not None
@@ -740,7 +741,7 @@ def test_every_default_reads_back_from_a_file_as_it_was(cls, tmp_path):
 
 def test_trust_and_rarity_are_multiplied():
     batch, policy_batch = make_batches()
-    cfg = DistillConfig(importance_weights=True, use_uncertainty=True)
+    cfg = DistillConfig(importance_weights=True, use_uncertainty=True, temperature=1.0)
     doubt = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])
     batches = (batch._replace(uncertainty=doubt), policy_batch)
     out = compute(*make_networks(), cfg, names=frozenset({"distill"}), batches=batches)

@@ -45,6 +45,11 @@ def _curious(curiosity: str, **more: Any) -> dict[str, Any]:
     return {"use_curiosity": True, "curiosity": curiosity, **more}
 
 
+def _by_rusu(temperature: float) -> dict[str, Any]:
+    """Divide the teacher's logits alone, as Rusu et al. do."""
+    return {"temperature": temperature, "match_temperature": False}
+
+
 AXES: Mapping[str, Values] = {
     "student": {name: {"student": widths} for name, widths in WIDTHS.items()},
     "budget": {
@@ -80,7 +85,7 @@ AXES: Mapping[str, Values] = {
     "loss": {
         "kl": {},
         **{name: {"loss": name} for name in ("reverse_kl", "js", "nll", "mse")},
-        **{f"kl, teacher / {tau:g}": {"temperature": tau} for tau in (0.01, 0.1, 3.0)},
+        **{f"kl, teacher / {tau:g}": _by_rusu(tau) for tau in (0.01, 0.1, 3.0)},
         **{
             f"kl, both / {tau:g}": {"temperature": tau, "match_temperature": True}
             for tau in (0.01, 0.1, 3.0)
@@ -149,6 +154,6 @@ AXES: Mapping[str, Values] = {
             for factor in (0.1, 0.3, 1.0, 3.0)
         },
     },
-    "temperature": {f"{tau:g}": {"temperature": tau} for tau in (1.0, 0.7, 0.5, 0.3)},
+    "temperature": {f"{tau:g}": _by_rusu(tau) for tau in (1.0, 0.7, 0.5, 0.3)},
     "seed": {str(seed): {"seed": seed} for seed in range(10)},
 }

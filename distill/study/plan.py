@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.config import DistillConfig, decisive
+from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
-from distill.study.grids import ARM_GAMES, BASE, BLOCKS, LEVEL_GRIDS
+from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS, LEVEL_GRIDS
 from distill.study.rungs import teacher_records
 from distill.teacher_files import env_id_of
 
@@ -34,8 +35,8 @@ class Run(NamedTuple):
 
 
 def identity(cfg: DistillConfig) -> str:
-    """Hash what decides a run's result: its settings, the teacher by name."""
-    text = json.dumps(decisive(to_mapping(cfg)), sort_keys=True)
+    """Hash what decides a run's result: settings that anything listens to, the teacher by name."""
+    text = json.dumps(decisive(to_mapping(only_heard(cfg))), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -84,8 +85,10 @@ def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
 def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillConfig:
     """Return the settings that a run's labels stand for in a grid."""
     settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
+    if grid not in BY_DEFAULTS:
+        settings |= AT_ONE
     if grid not in LEVEL_GRIDS:
         settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
         settings |= AXES[axis][value] if axis in AXES else {}
-    return from_mapping(DistillConfig, settings, origin="grid")
+    return only_heard(from_mapping(DistillConfig, settings, origin="grid"))
