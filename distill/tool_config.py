@@ -23,7 +23,7 @@ GRIDS = (
     *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
     *("budgets", "teachers", "breakout"),
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
-    "curiosity",
+    *("curiosity", "curiosity_defaults"),
 )
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_512"),

@@ -148,7 +148,8 @@ def seconds_of(cell: Cell) -> float:
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:
     """Write the README's section on a grid; where arms compete, with verdicts."""
-    return grid_section(grid, cells, curiosity_section if grid == "curiosity" else grid_table)
+    lay_out = curiosity_section if grid.startswith("curiosity") else grid_table
+    return grid_section(grid, cells, lay_out)
 
 
 def write_pages(grids: dict[str, list[Cell]]) -> None:

@@ -25,7 +25,7 @@ LEVEL_GRIDS = (
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 # Studies were made by the KL at temperature 1, the default until they had found a better one; these
 # are of today's defaults.
-BY_DEFAULTS = ("best", "teachers")
+BY_DEFAULTS = ("best", "teachers", "curiosity_defaults")
 AT_ONE: Mapping[str, Any] = {"temperature": 1.0}
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -189,5 +189,9 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "budget": _as_long_as("quarter"),
             "teacher": ("medium", "bad"),
         },
+    ),
+    "curiosity_defaults": (  # whether the answer is another at today's temperature
+        {"arm": ("plain", "both"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
+        {"arm": ("aux", "bonus"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
     ),
 }
