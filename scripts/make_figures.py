@@ -148,7 +148,7 @@ def seconds_of(cell: Cell) -> float:
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:
     """Write the README's section on a grid; where arms compete, with verdicts."""
-    lay_out = curiosity_section if grid.startswith("curiosity") else grid_table
+    lay_out = curiosity_section if any("arm" in cell.labels for cell in cells) else grid_table
     return grid_section(grid, cells, lay_out)
 
 
