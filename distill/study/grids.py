@@ -191,7 +191,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         },
     ),
     "curiosity_defaults": (  # whether the answer is another at today's temperature
-        {"arm": ("plain", "both"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
+        {"arm": ("plain", "both"), "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
         {"arm": ("aux", "bonus"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
     ),
 }
