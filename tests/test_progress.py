@@ -88,7 +88,16 @@ def test_a_closed_terminal_stops_nothing_under_nohup():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture
+def terminal():
+    """Hear of hangups as from a terminal, even where these tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("terminal")
 def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
     with Interruption() as interruption:
         assert not interruption.requested
