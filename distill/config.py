@@ -1,10 +1,8 @@
 """Every setting of `run_distillation.py`: default, unit, help, validation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from distill.losses import DIVERGENCES
 from distill.options import (
@@ -38,18 +36,8 @@ from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
 FOLDERS = ("run_dir", "resume", "teachers_dir")
-# Settings that say where and how fast something is done, and how closely it is watched: they change
-# nothing of what is learned.
+# Settings that say where and how fast something is done: they change nothing of what is learned.
 PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
-WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")
-
-
-def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of plain settings what decides the result; of a teacher, its name."""
-    kept = {k: v for k, v in settings.items() if k not in PLACES and k not in WATCHING}
-    if kept.get("teacher_chkpt"):
-        kept["teacher_chkpt"] = Path(kept["teacher_chkpt"]).name
-    return kept
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 
-from distill.config import DistillConfig, decisive
+from distill.config import DistillConfig
 from distill.settings import to_mapping
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
@@ -17,7 +17,7 @@ from distill.study.cell_figures import draw_shares, gather, spread
 from distill.study.cells import Cell, by_identity
 from distill.study.cells import cells_of as lay_out
 from distill.study.outcomes import Outcome
-from distill.study.plan import Run, plan
+from distill.study.plan import Run, decisive, plan
 
 TEACHERS = {(env_id, "good"): Path(f"teachers/{name}.zip") for name, env_id in GAMES.items()}
 SHARES = {"0": 0.9, "1": 1.0, "2": 0.95}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distill.config import DistillConfig, decisive
+from distill.config import DistillConfig
 from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
@@ -13,7 +13,7 @@ from distill.rows import read_rows, write_rows
 from distill.run_folder import read_result
 from distill.settings import from_mapping
 from distill.study.curves import name_taken, values_of
-from distill.study.plan import identity
+from distill.study.plan import decisive, identity
 from distill.study.rungs import Rung
 
 

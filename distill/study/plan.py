@@ -5,15 +5,17 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from distill.config import DistillConfig, decisive
+from distill.config import PLACES, DistillConfig
 from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS, LEVEL_GRIDS
 from distill.study.rungs import teacher_records
 from distill.teacher_files import env_id_of
+
+WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")  # changes nothing
 
 
 class Run(NamedTuple):
@@ -32,6 +34,14 @@ class Run(NamedTuple):
     def id(self) -> str:
         """Ten hexadecimal digits that depend on the settings that decide its result."""
         return identity(self.cfg)
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of plain settings what decides the result; of a teacher, its name."""
+    kept = {k: v for k, v in settings.items() if k not in PLACES and k not in WATCHING}
+    if kept.get("teacher_chkpt"):
+        kept["teacher_chkpt"] = Path(kept["teacher_chkpt"]).name
+    return kept
 
 
 def identity(cfg: DistillConfig) -> str:
