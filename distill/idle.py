@@ -35,14 +35,13 @@ SWITCHES: tuple[Switch[DistillConfig], ...] = (
     Switch("a reward (--c_ext, or a bonus of --use_curiosity)", lambda cfg: cfg.use_reward, OF_PPO),
 )
 
-DEFAULTS = DistillConfig()
 JUST_BEFORE_THE_END = 1 - 1e-6  # a weight may fall to 0 over the whole run
 
 
 def only_heard(cfg: DistillConfig) -> DistillConfig:
     """Put settings that nothing listens to at their defaults, which decides the same result."""
     unheard = {name for switch in SWITCHES if not switch.is_on(cfg) for name in switch.names}
-    return replace(cfg, **{name: getattr(DEFAULTS, name) for name in unheard})
+    return replace(cfg, **{name: getattr(DistillConfig, name) for name in unheard})
 
 
 def refuse_idle(cfg: DistillConfig) -> None:

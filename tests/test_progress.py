@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -78,28 +79,25 @@ def test_work_goes_on_where_nobody_reads_what_is_said_of_it(monkeypatch):
         assert interruption.requested
 
 
-def test_a_closed_terminal_stops_nothing_under_nohup():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@contextmanager
+def hangups(handler):
+    """Take hangups in this way, whether or not these tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, handler)
     try:
-        with Interruption() as interruption:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not interruption.requested
+        yield
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.fixture
-def terminal():
-    """Hear of hangups as from a terminal, even where these tests themselves run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+def test_a_closed_terminal_stops_nothing_under_nohup():
+    with hangups(signal.SIG_IGN), Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not interruption.requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.usefixtures("terminal")
 def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
-    with Interruption() as interruption:
+    with hangups(signal.SIG_DFL), Interruption() as interruption:
         assert not interruption.requested
         os.kill(os.getpid(), number)
         assert interruption.requested

@@ -1,6 +1,7 @@
 """The axes of the studies: what each of their values changes of a run's settings.
 
-A value is a name for the settings that it changes from the defaults of `run_distillation.py`.
+A value is a name for the settings that it changes from the defaults of `run_distillation.py`, or,
+in most grids, from those at temperature 1 (`grids.AT_ONE`).
 """
 
 from collections.abc import Mapping

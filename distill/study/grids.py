@@ -38,7 +38,7 @@ USUAL_UPDATES, HALF_UPDATES, *FEWER_UPDATES = AXES["updates"]
 ON_BREAKOUT: Block = {
     "game": ("Breakout",),
     "seed": THREE,
-    "loss": CLOSE_LOSSES[:1],
+    "loss": ("kl",),
     "setting": ("defaults",),
 }
 # The budget at which plain students train as long, by the clock, as an arm at a budget. On one
@@ -123,7 +123,7 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {**ON_BREAKOUT, "budget": ("whole", "fourfold")},
         {**ON_BREAKOUT, "student": ("net1",)},
         {**ON_BREAKOUT, "setting": ("twice as many updates",)},
-        {**ON_BREAKOUT, "loss": CLOSE_LOSSES[1:]},
+        {**ON_BREAKOUT, "loss": CLOSE_LOSSES},
     ),
     "initialization": (_values_of("initial weights", "quarter"),),
     "temperatures": tuple(  # of the teacher's answers: how sure a player its student should be
