@@ -11,6 +11,7 @@ from matplotlib.container import ErrorbarContainer
 
 from distill.config import DistillConfig
 from distill.settings import to_mapping
+from distill.statistics import Interval
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
 from distill.study.cell_figures import draw_shares, gather, spread
@@ -107,6 +108,11 @@ def test_shares_say_how_many_seeds_they_are_of_and_how_many_are_missing():
     assert tables.share_text(Cell(labels, 3, [])) == "not run"
     pointless = tables.share_text(Cell(labels, 3, [outcome(runs[0], None)]))
     assert pointless == "none: the teacher is no better than the floor"
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert tables.percent(Interval(-0.0004, -0.0202, 0.0191)) == "0.0 % (-2.0 to 1.9)"
+    assert tables.percent(Interval(-0.0004, -np.inf, np.inf)) == "0.0 %"
 
 
 def test_a_grids_table_has_a_row_a_combination_and_columns_a_game():

@@ -41,8 +41,8 @@ def percent(found: Interval | None) -> str:
     if found is None:
         return ""
     if not np.isfinite(found.low):
-        return f"{100 * found.value:.1f} %"
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+        return f"{100 * found.value:z.1f} %"
+    return f"{100 * found.value:z.1f} % ({100 * found.low:z.1f} to {100 * found.high:z.1f})"
 
 
 def seconds_text(cell: Cell) -> str:
