@@ -192,6 +192,12 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
     ),
     "curiosity_defaults": (  # whether the answer is another at today's temperature
         {"arm": ("plain", "both"), "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
+        {
+            "arm": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": FIVE,
+            "budget": (AS_LONG["quarter", "both"],),
+        },
         {"arm": ("aux", "bonus"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
     ),
 }
