@@ -28,14 +28,14 @@ from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path
-from distill.ppo.warm_start import (
+from distill.ppo.predecessors import (
     SWITCHES,
     check_networks,
     check_steps,
     first_step,
-    go_on,
     with_own_game,
 )
+from distill.ppo.warm_start import go_on
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
 from distill.teacher_config import TeacherConfig

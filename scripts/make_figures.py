@@ -11,7 +11,7 @@ from their monitor files: score of the games that ended within 50,000 steps befo
 
 import argparse
 import functools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
@@ -31,10 +31,11 @@ from distill.run_folder import name_of, read_run
 from distill.statistics import Interval
 from distill.study import cell_figures, figures
 from distill.study.arms import coverage_by_arm, differences_by_arm, shares_by_arm
-from distill.study.axes import DEFAULTS, GAMES
+from distill.study.axes import DEFAULTS
 from distill.study.cells import Cell, by_identity, cells_of
 from distill.study.comparison import MARGIN
 from distill.study.curves import Point, collect, read_zoo
+from distill.study.ladder_figure import draw_ladder
 from distill.study.markdown import with_section, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
 from distill.study.plan import teachers_by_grade
@@ -50,7 +51,6 @@ CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
 PROBES = RESULTS_DIR / "uncertainty.csv"
 ZOO, STOCK = RESULTS_DIR / "zoo_ppo_curves.csv", RESULTS_DIR / "sb3_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
-SHOWN_GRADES = ("good", "medium")  # of teachers that PPO at a student's size is held against
 
 
 def read_grids() -> dict[str, list[Cell]]:
@@ -62,13 +62,13 @@ def read_grids() -> dict[str, list[Cell]]:
 
 def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of learning curves, with their files' names; `students`: of that grid."""
-    points, zoo = read_rows(CURVES, Point), read_zoo(ZOO)
+    points, zoo, rungs = read_rows(CURVES, Point), read_zoo(ZOO), read_rungs(TEACHERS)
     if any(point.kind in figures.STUDENTS for point in points):
         yield "curves", figures.draw_curves(points)
     if networks := {name for point in points if (name := small_network_of(point.kind))}:
-        yield "small", figures.draw_small(points, levels_of(students, networks))
-    if rungs := read_rungs(TEACHERS):
-        yield "ladder", figures.draw_ladder(points, rungs, zoo)
+        yield "small", figures.draw_small(points, figures.levels_of(rungs, students, networks))
+    if rungs:
+        yield "ladder", draw_ladder(points, rungs, zoo)
     if names := comparable(points, zoo):
         yield "published", draw_published(points, names, zoo, read_zoo(STOCK))
 
@@ -107,28 +107,6 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
 def is_telling(arms: Mapping[str, Interval]) -> bool:
     """Whether there are several arms, and how far apart they are by chance is known of one."""
     return len(arms) > 1 and any(np.isfinite(found.low) for found in arms.values())
-
-
-def levels_of(cells: Sequence[Cell], networks: Container[str]) -> dict[str, dict[str, float]]:
-    """Return what PPO at a student's size is held against, by game: teachers, students, the floor.
-
-    Args:
-        cells: of the grid of students.
-        networks: names of the students that count, at the usual budget.
-    """
-    levels: dict[str, dict[str, float]] = {}
-    for rung in read_rungs(TEACHERS):
-        mine = levels.setdefault(rung.env_id, {})
-        mine["floor"] = rung.floor
-        if rung.grade in SHOWN_GRADES:
-            mine[f"{rung.grade} teacher"] = rung.mean
-    for cell in cells:
-        student, game = cell.labels["student"], GAMES[cell.labels["game"]]
-        usual = cell.labels["budget"] == DEFAULTS["budget"]
-        if cell.outcomes and usual and student in networks:
-            mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
-            levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
-    return levels
 
 
 def parameters_of(cell: Cell) -> float:

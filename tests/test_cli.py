@@ -22,7 +22,7 @@ from distill.parsing import (
     positive_int,
     steps,
 )
-from distill.ppo import warm_start
+from distill.ppo import predecessors
 from distill.schedules import LinearSchedule
 from distill.settings import check, from_mapping, option, read_yaml, to_mapping
 from distill.teacher_config import TeacherConfig
@@ -392,7 +392,7 @@ def test_a_setting_that_needs_certain_values_of_another_is_refused_at_others():
 
 @pytest.mark.parametrize(
     ("cls", "switches"),
-    [(DistillConfig, idle.SWITCHES), (TeacherConfig, warm_start.SWITCHES)],
+    [(DistillConfig, idle.SWITCHES), (TeacherConfig, predecessors.SWITCHES)],
 )
 def test_switches_name_settings_only(cls, switches):
     named = {name for switch in switches for name in switch.names}

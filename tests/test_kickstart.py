@@ -12,7 +12,7 @@ from torch import Tensor
 from zips import tiny_state, write_zip
 
 from distill.networks import ActorCritic, pack
-from distill.ppo import algorithm, warm_start
+from distill.ppo import algorithm, predecessors, warm_start
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
 from distill.ppo.sb3 import export_zip
@@ -111,7 +111,7 @@ def config(**settings) -> TeacherConfig:
 
 
 def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:
-    cfg = warm_start.check_networks(cfg)
+    cfg = predecessors.check_networks(cfg)
     model = algorithm.build(cfg)
     warm_start.go_on(model, cfg, fresh=fresh)
     assert isinstance(model.policy, FastCnnPolicy)
@@ -151,15 +151,15 @@ def test_a_policy_begins_with_a_teachers_answers_and_values(teacher_path):
 def test_a_teachers_steps_count_where_its_record_says_them(teacher_path, steps, first):
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": steps}))
     cfg = config(init_from=teacher_path)
-    warm_start.check_steps(cfg)
-    assert warm_start.first_step(cfg) == first
+    predecessors.check_steps(cfg)
+    assert predecessors.first_step(cfg) == first
 
 
 def test_without_a_record_a_teachers_name_says_its_steps(teacher_path):
     path = teacher_path.rename(teacher_path.with_name("envPong_20260102-000000_n_iters40.zip"))
     cfg = config(init_from=path)
-    warm_start.check_steps(cfg)
-    assert warm_start.first_step(cfg) == 40
+    predecessors.check_steps(cfg)
+    assert predecessors.first_step(cfg) == 40
 
 
 @pytest.mark.parametrize("name", ["w_kickstart", "learning_rate"])
@@ -167,30 +167,30 @@ def test_a_schedule_that_is_over_when_training_goes_on_is_refused(teacher_path, 
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 32}))
     late = {name: LinearSchedule(1e-3, 0.0, 0.5)}
     with pytest.raises(ValueError, match=f"--{name} must be above 0 at some time after the 32 ste"):
-        warm_start.check_steps(config(init_from=teacher_path, kickstart=teacher_path, **late))
+        predecessors.check_steps(config(init_from=teacher_path, kickstart=teacher_path, **late))
     rates = {"w_kickstart": LinearSchedule(1.0, 0.0)} | {name: LinearSchedule(1e-3, 0.0, 0.51)}
     cfg = config(init_from=teacher_path, kickstart=teacher_path, **rates)
-    warm_start.check_steps(cfg)
-    assert warm_start.first_step(cfg) == 32
+    predecessors.check_steps(cfg)
+    assert predecessors.first_step(cfg) == 32
 
 
 def test_a_students_steps_do_not_count(student_path):
     student_path.with_suffix(".json").write_text(json.dumps({"steps": 40}))
     cfg = config(init_from=student_path, warm_up_steps=32)
-    warm_start.check_steps(cfg)
-    assert warm_start.first_step(cfg) == 0
+    predecessors.check_steps(cfg)
+    assert predecessors.first_step(cfg) == 0
 
 
 def test_a_warm_up_longer_than_the_run_is_refused(student_path):
     message = "at most 32, where the last rollout of total_steps 64 begins, got 33: "
     with pytest.raises(ValueError, match=f"--warm_up_steps must be {message}"):
-        warm_start.check_steps(config(init_from=student_path, warm_up_steps=33))
+        predecessors.check_steps(config(init_from=student_path, warm_up_steps=33))
 
 
 def test_a_total_that_leaves_no_step_after_the_teachers_is_refused(teacher_path):
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 64}))
     with pytest.raises(ValueError, match=r"total_steps counts those of .* more than 64, got 64"):
-        warm_start.check_steps(config(init_from=teacher_path))
+        predecessors.check_steps(config(init_from=teacher_path))
 
 
 def test_a_teacher_whose_critic_has_an_encoder_of_its_own_is_refused(tmp_path):
@@ -270,14 +270,14 @@ def test_ppo_with_a_teacher_comes_nearer_to_it():
 def test_a_student_of_other_actions_or_size_is_refused(student_path, settings, message):
     cfg = replace(config(init_from=student_path), **settings)
     with pytest.raises(ValueError, match=message):
-        warm_start.check_networks(cfg, size_is_asked_for="network" in settings)
+        predecessors.check_networks(cfg, size_is_asked_for="network" in settings)
 
 
 @pytest.mark.atari
 def test_a_teacher_of_other_actions_is_refused(teacher_path):
     cfg = config(kickstart=teacher_path)
     with pytest.raises(ValueError, match=r"--kickstart .* choose from the 3 actions .* got 6"):
-        warm_start.check_networks(replace(cfg, env="FreewayNoFrameskip-v0"))
+        predecessors.check_networks(replace(cfg, env="FreewayNoFrameskip-v0"))
 
 
 def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_stay_near(tmp_path):
@@ -287,14 +287,14 @@ def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_st
     teacher.with_suffix(".json").write_text('{"env_id": "ALE/Boxing-v5"}')
     cfg = TeacherConfig(total_steps=64)
     both = replace(cfg, init_from=student, kickstart=teacher)
-    assert warm_start.with_own_game(both).env == "SkiingNoFrameskip-v4"
-    assert warm_start.with_own_game(replace(cfg, kickstart=teacher)).env == "ALE/Boxing-v5"
+    assert predecessors.with_own_game(both).env == "SkiingNoFrameskip-v4"
+    assert predecessors.with_own_game(replace(cfg, kickstart=teacher)).env == "ALE/Boxing-v5"
     save_student(student, network, {})  # as an unnamed teacher's, it does not say
-    assert warm_start.with_own_game(both).env == "ALE/Boxing-v5"
-    assert warm_start.with_own_game(cfg) == cfg
+    assert predecessors.with_own_game(both).env == "ALE/Boxing-v5"
+    assert predecessors.with_own_game(cfg) == cfg
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     for name in "init_from", "kickstart":
         with pytest.raises(FileNotFoundError):
-            warm_start.check_networks(config(**{name: tmp_path / "none.zip"}))
+            predecessors.check_networks(config(**{name: tmp_path / "none.zip"}))

@@ -22,9 +22,10 @@ LAYERS = (
     " study.curves study.rungs study.axes study.grids study.plan study.comparison",
     "checkpoint student_files labels advantages objective scoring run_state metrics"
     " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"
-    " study.augmented_figure study.published study.arms study.verdicts",
+    " study.ladder_figure study.augmented_figure study.published study.arms study.verdicts",
     "training task player report bench_parts"
-    " ppo.algorithm ppo.warm_start ppo.ladder ppo.callback ppo.process study.jobs study.runner",
+    " ppo.algorithm ppo.predecessors ppo.warm_start ppo.ladder ppo.callback ppo.process"
+    " study.jobs study.runner",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {

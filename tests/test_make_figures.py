@@ -15,7 +15,7 @@ from scripted import score_of
 from distill.floors import Floors
 from distill.protocol import PROTOCOL
 from distill.rows import read_rows
-from distill.study import figures, markdown, tables
+from distill.study import figures, ladder_figure, markdown, tables
 from distill.study.curves import Point, collect, read_zoo
 from distill.study.rungs import read_rungs
 
@@ -67,7 +67,7 @@ def test_each_teacher_that_students_had_is_a_line_and_named_once(tmp_path):
 
 def test_the_ladders_legend_breaks_no_flag_in_two():
     points = read_rows(make_figures.CURVES, Point)
-    for axes in figures.draw_ladder(points, read_rungs(make_figures.TEACHERS), {}).axes:
+    for axes in ladder_figure.draw_ladder(points, read_rungs(make_figures.TEACHERS), {}).axes:
         legend = axes.get_legend()
         assert legend is not None
         lines = "\n".join(text.get_text() for text in legend.get_texts()).splitlines()
@@ -133,8 +133,8 @@ def test_small_networks_of_other_settings_are_no_further_seeds(tmp_path):
 
 
 def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes():
-    cells = make_figures.read_grids()["students"]
-    levels = make_figures.levels_of(cells, {"net3"})
+    cells, rungs = make_figures.read_grids()["students"], read_rungs(make_figures.TEACHERS)
+    levels = figures.levels_of(rungs, cells, {"net3"})
     for cell in cells:
         if cell.outcomes and cell.labels["student"] == "net3":
             mine = levels[cell.outcomes[0].env_id]
@@ -144,7 +144,7 @@ def test_what_small_networks_are_held_against_is_read_from_records_and_outcomes(
             assert mine["good teacher"] == pytest.approx(cell.outcomes[0].teacher_mean, abs=1e-3)
             assert mine["floor"] < mine["medium teacher"] < mine["good teacher"]
     assert any(DISTILLED in mine for mine in levels.values())
-    assert all(DISTILLED not in mine for mine in make_figures.levels_of(cells, ()).values())
+    assert all(DISTILLED not in mine for mine in figures.levels_of(rungs, cells, ()).values())
 
 
 def scored_record(env_id, steps, scores, **games):
@@ -201,7 +201,7 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
     assert [(rung.steps, rung.mean) for rung in rungs] == [(20_000, 4.0), (50_000, 8.0)]
     # The last of the published points lies beyond what we have.
     zoo = {env_id: [(25_000, 0.0), (50_000, 7.0), (60_000, 400.0)], "Other-v4": [(1, 99.0)]}
-    (axes,) = figures.draw_ladder(points, rungs, zoo).axes
+    (axes,) = ladder_figure.draw_ladder(points, rungs, zoo).axes
     lines = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert [[20_000, 1.0], [40_000, 3.0]] in lines
     assert [[25_000, 0.0], [50_000, 7.0]] in lines
@@ -216,7 +216,7 @@ def test_the_ladder_shows_teachers_with_intervals_floors_and_the_published_curve
 
 def test_runs_whose_teachers_ship_have_a_color_and_a_name_each_and_all_others_are_gray():
     points, rungs = read_rows(make_figures.CURVES, Point), read_rungs(make_figures.TEACHERS)
-    figure = figures.draw_ladder(points, rungs, {})
+    figure = ladder_figure.draw_ladder(points, rungs, {})
     assert figure.axes
     for axes in figure.axes:
         mine = [p for p in points if p.env_id == axes.get_title() and p.kind == "teacher"]
@@ -279,12 +279,12 @@ def test_the_page_of_the_teachers_that_ship_has_the_table_of_their_records():
 
 def test_curves_of_teachers_are_named_after_their_settings():
     command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
-    assert figures.settings_of(command) == "seed 0, n_envs 16"
-    assert figures.settings_of("1e7") == "defaults"
+    assert ladder_figure.settings_of(command) == "seed 0, n_envs 16"
+    assert ladder_figure.settings_of("1e7") == "defaults"
     later = "5e6 --init_from teachers/envX_n_iters2000000.zip --w_entropy 0.01:0"
-    assert figures.settings_of(later) == "from step 2,000,000, w_entropy 0.01:0"
+    assert ladder_figure.settings_of(later) == "from step 2,000,000, w_entropy 0.01:0"
     longer = f"{command}, then 5000000 --resume NAME, then 7000000 --resume NAME"
-    assert figures.settings_of(longer) == (
+    assert ladder_figure.settings_of(longer) == (
         "seed 0, n_envs 16, then to 5,000,000 steps, then to 7,000,000 steps"
     )
 

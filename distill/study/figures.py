@@ -3,20 +3,20 @@
 import itertools
 import math
 import re
-import textwrap
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.origins import THEN, small_network_of
+from distill.origins import small_network_of
+from distill.study.axes import DEFAULTS, GAMES
+from distill.study.cells import Cell
 from distill.study.curves import TEACHER_CURVE, Point
 from distill.study.rungs import Rung
 
-LEGEND_LETTERS = 64  # in a line: as wide as a panel
-KEPT_COLORS = ("C0", "C1", "C2", "C4", "C5", "C6", "C8", "C9")  # neither gray nor the marks' red
 STUDENTS = ("plain", "curious")
+SHOWN_GRADES = ("good", "medium")  # of teachers that PPO at a student's size is held against
 LINES = {  # label, tag and style, by the kind of a run
     "teacher": ("teachers while they learn by PPO, last 100 games", TEACHER_CURVE, "C0-"),
     "plain": ("student", "eval/mean_reward", "C1.-"),
@@ -46,25 +46,6 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
             label = "" if i else tag.removeprefix("eval/")
             axes.axhline(value, linestyle=style, color="gray", label=label)
     finish(axes, env_id)
-
-
-def draw_teachers(axes: Axes, points: Sequence[Point], kept: Container[str | None]) -> None:
-    """Draw the score of one game's teachers while they learn.
-
-    The runs that a teacher was kept of, `kept`, have colors of their own and are named after their
-    settings; all others are gray.
-    """
-    commands = {p.run: p.command for p in points}
-    label = "other runs, while they learn"
-    for run in commands:
-        if run not in kept:
-            axes.plot(*curve(points, run, TEACHER_CURVE), "0.75", linewidth=0.8, label=label)
-            label = ""
-    colors = itertools.cycle(KEPT_COLORS)
-    for run, command in commands.items():
-        if run in kept:
-            label = textwrap.fill(settings_of(command), LEGEND_LETTERS, break_on_hyphens=False)
-            axes.plot(*curve(points, run, TEACHER_CURVE), next(colors), label=label)
 
 
 def draw_by_name(
@@ -146,37 +127,36 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
     return figure
 
 
+def levels_of(
+    rungs: Iterable[Rung], cells: Iterable[Cell], networks: Container[str]
+) -> dict[str, dict[str, float]]:
+    """Return what PPO at a student's size is held against, by game: teachers, students, the floor.
+
+    Args:
+        rungs: of the teachers that ship.
+        cells: of the grid of students.
+        networks: names of the students that count, at the usual budget.
+    """
+    levels: dict[str, dict[str, float]] = {}
+    for rung in rungs:
+        mine = levels.setdefault(rung.env_id, {})
+        mine["floor"] = rung.floor
+        if rung.grade in SHOWN_GRADES:
+            mine[f"{rung.grade} teacher"] = rung.mean
+    for cell in cells:
+        student, game = cell.labels["student"], GAMES[cell.labels["game"]]
+        usual = cell.labels["budget"] == DEFAULTS["budget"]
+        if cell.outcomes and usual and student in networks:
+            mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
+            levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
+    return levels
+
+
 def name_of_small(point: Point) -> str:
     """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
     told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
     precision = ["in float32"] if point.is_float32 else []
     return ", ".join([point.kind, *settings_in(point.begun, but=told), *precision])
-
-
-def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
-    """Draw one game's teachers with their intervals, and the floors."""
-    bounds = np.array([rung.sampled.ci95 or (rung.mean, rung.mean) for rung in rungs])  # (R, 2)
-    means = np.array([rung.mean for rung in rungs])
-    axes.errorbar(
-        [rung.steps for rung in rungs],
-        means,
-        yerr=np.abs(bounds.T - means),
-        fmt="o",
-        capsize=3,
-        color="C3",
-        label="teacher kept, 100 games, 95 %",
-    )
-    for style, name in ((":", "random"), ("--", "constant")):
-        value = getattr(rungs[-1].floors, name).mean
-        axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
-
-
-def settings_of(command: str) -> str:
-    """Return a teacher's settings without its game and how long it trains, unless lengthened."""
-    begun, *later = command.split(THEN)
-    kept = settings_in(begun, but=("env",))
-    lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
-    return ", ".join([*(kept or ["defaults"]), *lengthened])
 
 
 def settings_in(command: str, *, but: Container[str]) -> list[str]:
@@ -204,23 +184,3 @@ def draw_zoo(
     if shown := [point for point in points if point[0] <= reach]:
         steps, scores = zip(*shown, strict=True)
         axes.plot(steps, scores, color="black", linewidth=1, linestyle=linestyle, label=label)
-
-
-def draw_ladder(
-    points: Sequence[Point], rungs: Sequence[Rung], zoo: dict[str, list[tuple[int, float]]]
-) -> Figure:
-    """Draw a panel for each game that has teachers: learning curves, teachers, floors.
-
-    Published curves end where ours do: what Breakout comes to later would flatten what is compared.
-    """
-    figure, games = panels(sorted({rung.env_id for rung in rungs}))
-    for axes, env_id in games:
-        mine = [p for p in points if p.env_id == env_id and p.kind == "teacher"]
-        kept = [rung for rung in rungs if rung.env_id == env_id]
-        draw_teachers(axes, mine, {rung.run for rung in kept})
-        reach = max([p.step for p in mine] + [rung.steps for rung in kept])
-        draw_zoo(axes, zoo.get(env_id, []), reach)
-        draw_rungs(axes, kept)
-        axes.set_xlim(left=1e4)
-        finish(axes, env_id)
-    return figure

@@ -1,0 +1,138 @@
+"""The networks that a run of PPO goes on from or stays near: read, and checked before it begins."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from distill.cli import Switch
+from distill.envs import make_atari
+from distill.errors import of_setting
+from distill.networks import ActorCritic
+from distill.player import load_player
+from distill.ppo.fast_policy import N_STACK
+from distill.student_files import load_student
+from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
+from distill.teacher_config import TeacherConfig
+from distill.teacher_files import env_id_of, is_teacher, steps_of
+
+# Settings that nothing listens to without another, or but at some of its values.
+SWITCHES: tuple[Switch[TeacherConfig], ...] = (
+    Switch("--kickstart", lambda cfg: cfg.kickstart is not None, ("w_kickstart",)),
+    Switch("--w_kickstart above 0", lambda cfg: not cfg.w_kickstart.is_zero, ("kickstart",)),
+    Switch(
+        "--init_from STUDENT",
+        lambda cfg: cfg.init_from is not None and not is_teacher(cfg.init_from),
+        ("warm_up_steps",),
+    ),
+    Switch(
+        "a fresh network, which there is not with --init_from,",
+        lambda cfg: cfg.is_fresh,
+        ("data_init", "repeat_probability", "repeat_steps"),
+    ),
+    Switch(
+        "--repeat_probability above 0", lambda cfg: cfg.repeat_probability > 0, ("repeat_steps",)
+    ),
+)
+
+
+def first_step(cfg: TeacherConfig) -> int:
+    """Return the step that a new run begins at: that of the teacher it goes on from, or 0."""
+    if cfg.init_from is None or not is_teacher(cfg.init_from):
+        return 0
+    return steps_of(cfg.init_from)
+
+
+def check_steps(cfg: TeacherConfig) -> None:
+    """Check that a new run that goes on from a network has steps to learn in.
+
+    Raises:
+        ValueError: if no step is left to train for, a student's policy would never be trained, or
+            a schedule is over before the first step.
+    """
+    assert cfg.total_steps is not None
+    if cfg.init_from is None:
+        return
+    if not is_teacher(cfg.init_from):
+        rollout_steps = cfg.n_envs * cfg.n_steps
+        last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
+        if cfg.warm_up_steps > last_start:
+            raise ValueError(
+                f"--warm_up_steps must be at most {last_start:,}, where the last rollout of"
+                f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
+                " value head would learn"
+            )
+        return
+    done = first_step(cfg)
+    if cfg.total_steps <= done:
+        raise ValueError(
+            f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
+            f" {done:,}, got {cfg.total_steps:,}"
+        )
+    schedules = {"learning_rate": cfg.learning_rate}
+    schedules |= {"w_kickstart": cfg.w_kickstart} if cfg.kickstart is not None else {}
+    for name, schedule in schedules.items():
+        if not schedule.lasts(done / cfg.total_steps):
+            raise ValueError(
+                f"--{name} must be above 0 at some time after the {done:,} steps that --init_from"
+                f" {cfg.init_from} had, got {schedule}, which is over by then: it is of all"
+                f" {cfg.total_steps:,}"
+            )
+
+
+def load_first(path: Path) -> ActorCritic:
+    """Read a network to go on from; a teacher's has its value head.
+
+    Raises:
+        FileNotFoundError, ValueError: if the file is not what it should be.
+    """
+    return load_actor_critic(path) if is_teacher(path) else load_student(path, device=CPU)[0]
+
+
+def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
+    """Take the game of the network to go on from, else of the teacher to stay near, if they say it.
+
+    Raises:
+        FileNotFoundError, ValueError: if that network is not what it should be.
+    """
+    games: list[str | None] = []
+    if cfg.init_from is not None:
+        with of_setting("--init_from"):
+            games.append(load_player(cfg.init_from).env_id)
+    if cfg.kickstart is not None:
+        games.append(env_id_of(cfg.kickstart))
+    return replace(cfg, env=next(filter(None, games), cfg.env))
+
+
+def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
+    """Check the network to go on from and the teacher to stay near; take the former's size.
+
+    Args:
+        cfg: the settings of a new run.
+        size_is_asked_for: whether `cfg.network` was given; it must be that size then.
+
+    Raises:
+        FileNotFoundError, ValueError: if one is not what it should be, chooses from other actions,
+            sees other frames or has another size.
+    """
+    networks: dict[str, ActorCritic | FrozenPolicy] = {}
+    if cfg.kickstart is not None:
+        with of_setting("--kickstart"):
+            networks[f"--kickstart {cfg.kickstart}"] = load_teacher(cfg.kickstart)
+    if cfg.init_from is not None:
+        with of_setting("--init_from"):
+            first = load_first(cfg.init_from)
+        networks[f"--init_from {cfg.init_from}"] = first
+        if size_is_asked_for and cfg.network != first.widths:
+            raise ValueError(
+                f"--network must be that of --init_from, {first.widths}, got {cfg.network}"
+            )
+        cfg = replace(cfg, network=first.widths)
+    if networks:
+        games = make_atari(cfg.env, 1, seed=0, training=False)
+        games.close()
+        for name, network in networks.items():
+            if (network.n_actions, network.n_stack) != (games.n_actions, N_STACK):
+                raise ValueError(
+                    f"{name} must choose from the {games.n_actions} actions of {cfg.env} and see"
+                    f" {N_STACK} frames, got {network.n_actions} and {network.n_stack}"
+                )
+    return cfg
