@@ -149,12 +149,13 @@ def train(
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
             print(title)
-        print(first_score_note(cfg.env, cfg.n_envs, cfg.total_steps - done))
+        n_steps = cfg.total_steps - done
+        if n_steps > 0:  # else all that may be missing is its last teacher
+            print(first_score_note(cfg.env, cfg.n_envs, n_steps))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
-        n_steps = cfg.total_steps - done
         learn(model, n_steps, callback, log_interval=log_interval)
         progress.close()
 

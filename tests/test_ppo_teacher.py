@@ -542,6 +542,13 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_
     assert re.fullmatch(r"ppo_teacher\.py: error: cannot write teachers/.*\.zip: .+\n", err), err
     assert list(Path("teachers").iterdir()) == []
     assert load_run(Path("run"))[0]["steps"] == 384
+    # The teacher was all that was missing; with room for it, it is kept.
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
+    out = capsys.readouterr().out
+    made = only(Path(), "teachers/*_n_iters300.zip")
+    assert f"--teacher_chkpt {made}\n" in out
+    assert json.loads(made.with_suffix(".json").read_text())["steps"] == 384
+    assert "no score on the way" not in out
 
 
 # --- states ---

@@ -15,7 +15,7 @@ from distill.errors import DivergedError
 from distill.origins import command_of
 from distill.ppo.algorithm import training_state
 from distill.ppo.fast_policy import FastCnnPolicy
-from distill.ppo.ladder import keep_teacher, ladder
+from distill.ppo.ladder import keep_teacher, ladder, teacher_path
 from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
@@ -105,6 +105,11 @@ class TeacherCallback(BaseCallback):
     def _on_training_end(self) -> None:
         self._check_finite()
         self._keep_due_teachers()
+        total_steps, run = self._cfg.total_steps, self._origin["run"]
+        assert total_steps is not None
+        # A run that could not write its last teacher is resumed at its end, where none is due.
+        if not teacher_path(self._cfg, self._started, run, total_steps).exists():
+            self._keep_teacher(total_steps)
         self._save()
 
     def _check_finite(self) -> None:
