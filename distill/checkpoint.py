@@ -101,10 +101,10 @@ def _load(path: Path) -> dict[str, Any]:
     return state
 
 
-def reopen(
+def saved_settings(
     asked: cli.Asked[SettingsT], run_dir: Path, *, beside: Collection[str] = ()
-) -> tuple[SettingsT, dict[str, Any], dict[str, Any]]:
-    """Find the run to resume, and say on standard error which checkpoints were damaged.
+) -> tuple[SettingsT, dict[str, Any]]:
+    """Find the run to resume.
 
     Args:
         asked: `resume` alone, and what belongs to the machine.
@@ -112,11 +112,10 @@ def reopen(
         beside: further settings that may be asked for; the caller sees to them.
 
     Returns:
-        The settings that the run was started with, what else its folder records, and the checkpoint
-        to continue from.
+        The settings that the run was started with, and what else its folder records.
 
     Raises:
-        FileNotFoundError, ValueError: if it is no run, has no checkpoint, or more is asked for.
+        FileNotFoundError, ValueError: if it is no run, or more is asked for.
     """
     cfg, names = asked
     here = {name: getattr(cfg, name) for name in OF_THE_MACHINE if name in names}
@@ -128,9 +127,24 @@ def reopen(
     record = read_run(run_dir)
     origin = f"{run_dir / 'config.yaml'}, which may be another command's,"
     saved = from_mapping(type(cfg), record["settings"], origin=origin)
+    return replace(saved, **here), record
+
+
+def reopen(
+    asked: cli.Asked[SettingsT], run_dir: Path, *, beside: Collection[str] = ()
+) -> tuple[SettingsT, dict[str, Any], dict[str, Any]]:
+    """Find the run to resume, and say on standard error which checkpoints were damaged.
+
+    Returns:
+        What `saved_settings` does, whose arguments these are, and the checkpoint to continue from.
+
+    Raises:
+        FileNotFoundError, ValueError: as there, and if it has no checkpoint.
+    """
+    saved, record = saved_settings(asked, run_dir, beside=beside)
     state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    return replace(saved, **here), record, state
+    return saved, record, state
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.checkpoint import reopen, restoring, resumable, save_run
+from distill.checkpoint import reopen, restoring, resumable, save_run, saved_settings
 from distill.config import DistillConfig
 from distill.device import prepare_process
 from distill.envs import AtariEnvs, training_seed
@@ -58,6 +58,20 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         return task._replace(cfg=fixed), run_dir, None
     saved, _, state = reopen(asked, cfg.resume)
     return prepare(saved), cfg.resume, state
+
+
+def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | None:
+    """Return result and table of the run to resume, if it is finished; it needs no checkpoint then.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is no run, more is asked for, or the result is damaged.
+    """
+    run_dir = asked.settings.resume
+    if run_dir is None:
+        return None
+    saved_settings(asked, run_dir)
+    record = read_result(run_dir)
+    return None if record is None else (record, describe_finished(run_dir, record))
 
 
 def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
@@ -158,14 +172,13 @@ def main() -> None:
     """Distill, unless it is done already; score; print."""
     asked = cli.parse_command(DistillConfig, __doc__ or "")
     prepare_process()
-    task, run_dir, state = start(asked)
-    prepare_process(task.cfg.n_threads)
-    record = read_result(run_dir)
-    if record is None:
+    done = finished(asked)
+    if done is None:
+        task, run_dir, state = start(asked)
+        prepare_process(task.cfg.n_threads)
         record = distill(task, run_dir, state)
-        table = describe(record)
-    else:
-        table = describe_finished(run_dir, record)
+        done = record, describe(record)
+    record, table = done
     print(f"\n{table}\n{json.dumps(record)}")
 
 

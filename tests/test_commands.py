@@ -461,6 +461,23 @@ def test_resuming_a_finished_run_shows_its_result_and_changes_nothing(folder, re
     assert {path: path.read_bytes() for path in (folder / "resumed").iterdir()} == before
 
 
+def test_a_finished_run_is_shown_without_its_checkpoints_and_its_teacher(folder, resumed, run):
+    run_dir = folder / "tidied"
+    shutil.copytree(folder / "resumed", run_dir)
+    for checkpoint in run_dir.glob("*.pt"):
+        checkpoint.unlink()
+    config = run_dir / "config.yaml"
+    text, n = re.subn("teacher_chkpt: .*", "teacher_chkpt: gone.zip", config.read_text())
+    assert n == 1
+    config.write_text(text)
+    done = run("--resume", "tidied")
+    assert done.status == 0, done.err
+    assert result(done) == result(resumed)
+    refused = run("--resume", "tidied", "--seed", "1")
+    assert (refused.status, refused.out) == (2, "")
+    assert "--resume tidied brings its own settings, got --seed too" in refused.err
+
+
 def test_a_finished_run_of_another_version_is_named(folder, resumed, run):
     run_dir = folder / "older"
     shutil.copytree(folder / "resumed", run_dir)
