@@ -37,7 +37,7 @@ from distill.ppo.predecessors import (
 )
 from distill.ppo.warm_start import go_on
 from distill.progress import Interruption, Progress
-from distill.run_folder import create_run, lengthen_run, name_of, time_stamp
+from distill.run_folder import create_run, lengthen_run, name_of, time_stamp, unused
 from distill.teacher_config import TeacherConfig
 from distill.tracking import Tracker
 
@@ -97,7 +97,7 @@ def start(
         cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
         check_steps(cfg)
         name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
-        run_dir = cfg.run_dir or Path("runs") / name
+        run_dir = cfg.run_dir or unused(Path("runs") / name)
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
     check_teachers_dir(saved.teachers_dir)

@@ -50,10 +50,12 @@ def kind_of(settings: Mapping[str, Any]) -> str:
         return "curious" if settings.get("use_curiosity") else "plain"
     network = settings.get("network", TEACHER_NETWORK)
     first = settings.get("init_from")
-    origin = " from a student" if first and not is_teacher(Path(first)) else ""
+    player = "teacher" if first and is_teacher(Path(first)) else "student"
+    if network == TEACHER_NETWORK and not (first and player == "student"):
+        return "teacher"
+    origin = f" from a {player}" if first else ""
     near = ", kickstarted" if settings.get("kickstart") else ""
-    is_large = network == TEACHER_NETWORK and not origin
-    return "teacher" if is_large else f"{SMALL_PPO}{network}{origin}{near}"
+    return f"{SMALL_PPO}{network}{origin}{near}"
 
 
 def small_network_of(kind: str) -> str | None:
@@ -73,13 +75,20 @@ def command_of(record: dict[str, Any], run_dir: Path) -> str:
     argv = list(map(str, record["argv"]))
     if any(part == "--config" for word in argv for part in parts_of(word)):
         cls = DistillConfig if "student" in record["settings"] else TeacherConfig
-        argv = cli.to_argv(from_mapping(cls, record["settings"], origin=str(run_dir)))
+        argv = cli.to_argv(from_mapping(cls, first_settings(record), origin=str(run_dir)))
     begun = shlex.join(without_places(argv))
     later = [
         f"{change['total_steps']} --resume {name_of(run_dir)}"
         for change in record.get("lengthened", [])
     ]
     return THEN.join([begun, *later])
+
+
+def first_settings(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run was started with, before it was lengthened."""
+    first = next(iter(record.get("lengthened", [])), {})
+    total = {"total_steps": first["total_steps_before"]} if "total_steps_before" in first else {}
+    return record["settings"] | total
 
 
 def without_places(argv: list[str]) -> list[str]:

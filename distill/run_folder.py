@@ -24,6 +24,15 @@ def name_of(run_dir: Path) -> str:
     return run_dir.resolve().name
 
 
+def unused(folder: Path) -> Path:
+    """Return this path, with the first number behind it that no folder has if there is such one."""
+    path, n = folder, 1
+    while path.exists():
+        n += 1
+        path = folder.with_name(f"{folder.name}_{n}")
+    return path
+
+
 def resume_command(program: str, run_dir: Path) -> str:
     """Return the command line that goes on with a run, to be pasted into a shell."""
     return f"python {program} --resume {shlex.quote(str(run_dir))}"
@@ -39,15 +48,13 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
         FileExistsError: if there is such a folder; a run's folder is never used twice.
     """
     try:
-        is_there = run_dir.exists()  # fails, too: names may be too long, folders not be searched
-        if not is_there:
-            run_dir.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
-    if is_there:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
         raise FileExistsError(
             f"--run_dir {run_dir} exists; name a new folder, or continue it by --resume {run_dir}"
-        )
+        ) from None
+    except OSError as error:
+        raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
@@ -61,13 +68,16 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
 
 def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
     """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
-    record = read_run(run_dir)
-    if int(record["settings"]["total_steps"]) == total_steps:
+    before = int(read_run(run_dir)["settings"]["total_steps"])
+    if before == total_steps:
         return
+    path = run_dir / "config.yaml"
+    record = yaml.safe_load(path.read_text())  # numbers as such, unlike `read_run`
     record["settings"]["total_steps"] = total_steps
-    change = {"at_step": at_step, "total_steps": total_steps, **provenance()}
+    change = {"at_step": at_step, "total_steps_before": before, "total_steps": total_steps}
+    change |= provenance()
     record["lengthened"] = [*record.get("lengthened", []), change]
-    write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+    write_text(path, yaml.safe_dump(record, sort_keys=False))
 
 
 def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:

@@ -29,7 +29,7 @@ from distill.progress import Interruption, Progress
 from distill.protocol import EVAL_ENVS, EVAL_SEED
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
-from distill.run_folder import create_run, read_result
+from distill.run_folder import create_run, read_result, unused
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
@@ -51,7 +51,7 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         refuse_idle(cfg)
         task = prepare(cfg)
         make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of other actions
-        run_dir = cfg.run_dir or default_run_dir(task)
+        run_dir = cfg.run_dir or unused(default_run_dir(task))
         # The teacher is written down by name: a better one may ship when the run is resumed.
         fixed = replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
         create_run(run_dir, fixed)

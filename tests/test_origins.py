@@ -7,6 +7,7 @@ import pytest
 
 from distill import origins
 from distill.config import DistillConfig
+from distill.run_folder import create_run, lengthen_run, read_run
 from distill.schedules import LinearSchedule
 from distill.settings import to_mapping
 from distill.teacher_config import TeacherConfig
@@ -28,6 +29,11 @@ NO_WEIGHT = LinearSchedule(0.0, 0.0)
             ),
             "PPO 1pct from a student, kickstarted",
             "1pct",
+        ),
+        (
+            TeacherConfig(network=WIDTHS["net3"], init_from=Path("t.zip")),
+            "PPO net3 from a teacher",
+            "net3",
         ),
         (TeacherConfig(network=Widths(1, 2, 3, 4)), "PPO 1,2,3,4", "1,2,3,4"),
         (DistillConfig(), "plain", None),
@@ -66,6 +72,17 @@ def test_a_command_can_be_read_back_whatever_its_words(tmp_path):
 def test_a_file_of_settings_is_told_by_what_it_said(tmp_path, words, cfg, command):
     record = {"argv": ["1e6", *words], "settings": to_mapping(cfg)}
     assert origins.command_of(record, tmp_path) == command
+
+
+def test_a_lengthened_run_keeps_the_command_that_it_began_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", "--config", "mine.yaml"])
+    create_run(tmp_path / "a", TeacherConfig(total_steps=1000, seed=3))
+    begun = origins.command_of(read_run(tmp_path / "a"), tmp_path / "a")
+    assert begun == "1000 --seed 3"
+    for total_steps in (2000, 3000):
+        lengthen_run(tmp_path / "a", total_steps, at_step=1024)
+    command = origins.command_of(read_run(tmp_path / "a"), tmp_path / "a")
+    assert command == f"{begun}, then 2000 --resume a, then 3000 --resume a"
 
 
 def test_a_lengthened_runs_command_says_to_what(tmp_path):

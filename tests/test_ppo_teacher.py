@@ -102,6 +102,16 @@ def test_the_ladder_reaches_the_longest_run():
     assert ladder.ladder(MAX_STEPS)[-2:] == [7 * MAX_STEPS // 10, MAX_STEPS]
 
 
+def test_runs_started_in_one_second_have_a_folder_each(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ppo_teacher.py", "1000"])
+    monkeypatch.setattr(ppo_teacher, "time_stamp", lambda: "20260101-000000")
+    asked = cli.parse_command(TeacherConfig, "")
+    folders = [ppo_teacher.start(asked)[1] for _ in range(2)]
+    name = f"teacher_{TeacherConfig.env}_20260101-000000_seed0"
+    assert [folder.name for folder in folders] == [name, f"{name}_2"]
+
+
 # --- a whole run ---
 
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 import yaml
 
-from distill.run_folder import create_run, read_result, read_run, resume_command
+from distill.run_folder import (
+    create_run,
+    lengthen_run,
+    read_result,
+    read_run,
+    resume_command,
+    unused,
+)
 from distill.schedules import LinearSchedule
 from distill.settings import from_mapping, option
 from distill.teacher_config import TeacherConfig
@@ -39,6 +46,26 @@ def test_a_run_records_where_it_came_from(monkeypatch, tmp_path):
     assert record["argv"] == ["1000"]
     assert set(record) == {"settings", "started", "argv", "commit", "dirty", "versions", "machine"}
     assert record["versions"]["torch"] == torch.__version__
+
+
+def test_a_run_that_is_lengthened_changes_in_that_alone(tmp_path):
+    before = create_run(tmp_path / "run", a_config(seed=3))
+    lengthen_run(tmp_path / "run", 1000, at_step=512)  # that is its total
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == before
+    lengthen_run(tmp_path / "run", 2000, at_step=1024)
+    record = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    (change,) = record.pop("lengthened")
+    assert (change["total_steps_before"], change["total_steps"]) == (1000, 2000)
+    assert change["at_step"] == 1024
+    assert record == before | {"settings": before["settings"] | {"total_steps": 2000}}
+
+
+def test_two_runs_begun_in_one_second_have_a_folder_each(tmp_path):
+    names = []
+    for _ in range(3):
+        create_run(folder := unused(tmp_path / "run.x"), a_config())
+        names.append(folder.name)
+    assert names == ["run.x", "run.x_2", "run.x_3"]
 
 
 def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import read_run
+from distill.run_folder import read_run, unused
 from distill.settings import from_mapping
 from distill.study.plan import Run, identity
 
@@ -99,8 +99,4 @@ def new_folder(out: Path, run: Run) -> Path:
     """Name a folder after a run, one that is not there yet."""
     words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]
     name = "_".join(words).replace(" ", "").replace("/", "-") + f"_seed{run.cfg.seed}_{run.id}"
-    folder, n = out / name, 1
-    while folder.exists():
-        n += 1
-        folder = out / f"{name}_{n}"
-    return folder
+    return unused(out / name)
