@@ -6,13 +6,12 @@ from typing import Any
 
 from distill.files import read_json, write_json
 from distill.floors import Floors, measure_floors
-from distill.protocol import PROTOCOL, is_of_student_games
+from distill.protocol import EVAL_GAMES, PROTOCOL, is_of_student_games
 from distill.provenance import ROOT
 from distill.types import Envs
 
 OWN_FLOORS = Path("runs/floors.json")  # measured by whoever runs the program
 CACHES = (ROOT / "teachers" / "floors.json", OWN_FLOORS)  # the former ship
-FULL_FLOOR_GAMES = 100  # a floor measured over this many games serves any evaluation
 
 
 def _read_cache(path: Path) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:
 
     Returns:
         The floors; None if they were never measured, by another protocol, or over fewer than
-        min(`n_games`, 100) games.
+        min(`n_games`, EVAL_GAMES) games: so many serve any evaluation.
 
     Raises:
         ValueError: if the file or the entry is damaged.
@@ -43,7 +42,7 @@ def cached_floors(path: Path, env_id: str, n_games: int) -> Floors | None:
         floors = Floors.from_json(entry)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is damaged at {env_id}; its floors are measured again") from None
-    return floors if floors.n_games >= min(n_games, FULL_FLOOR_GAMES) else None
+    return floors if floors.n_games >= min(n_games, EVAL_GAMES) else None
 
 
 def floors_of(
@@ -101,7 +100,7 @@ def first_score_note(
 
 
 def _is_worth_keeping(path: Path, env_id: str, floors: Floors) -> bool:
-    """Whether it is not of other games than what is kept of those that serve every student."""
+    """Whether nothing better is lost by it: floors that serve every student stay, or such come."""
     try:
         kept = cached_floors(path, env_id, 1)
     except ValueError:

@@ -14,10 +14,10 @@ DEFAULT_ENV = "FreewayNoFrameskip-v0"
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
-def env_option(default: str | None, more: str = "") -> Any:
+def env_option(more: str = "") -> Any:
     """Declare the game; `more` ends its help text."""
     names = "{Game}NoFrameskip-v0 (sticky actions), {Game}NoFrameskip-v4 or ALE/{Game}-v5"
-    return option(default, f"game: {names}{more}", str)
+    return option(DEFAULT_ENV, f"game: {names}{more}", str)
 
 
 def seed_option(default: int) -> Any:
@@ -55,12 +55,12 @@ def optimizer_option() -> Any:
     return option(OPTIMIZERS[0], text, one_of(*OPTIMIZERS))
 
 
-def resume_option() -> Any:
-    """Declare the run to go on with."""
+def resume_option(may_differ: str = "--device and --n_threads") -> Any:
+    """Declare the run to go on with; `may_differ` names what need not be as it was."""
     return option(
         None,
         "run folder to continue from its last checkpoint, with the settings it was started with;"
-        " --device and --n_threads may differ",
+        f" {may_differ} may differ",
         Path,
     )
 

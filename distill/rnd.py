@@ -28,35 +28,34 @@ from distill.bonus import Transitions
 from distill.networks import BLOCK, N_BLOCKS, pack
 
 N_CHANNELS = BLOCK * BLOCK  # of one packed frame
+N_FILTERS = 16  # of each convolution
+N_FEATURES = 64  # numbers that the networks answer a frame with
 MAX_DEVIATION = 5.0  # normalized pixels are clipped to this
 LEARN_EVERY = 4  # of a minibatch's samples the predictor learns from every fourth
 
 
-def _network(n_features: int, c: int = 16) -> nn.Sequential:
+def _network() -> nn.Sequential:
     """Build a NatureCNN without its last ReLU; the first layer is 8x8 stride 4 before packing."""
+    c = N_FILTERS
     return nn.Sequential(
         nn.Conv2d(N_CHANNELS, c, 2), nn.LeakyReLU(), nn.Conv2d(c, c, 4, 2), nn.LeakyReLU(),
-        nn.Conv2d(c, c, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(c * 7 * 7, n_features),
+        nn.Conv2d(c, c, 3), nn.LeakyReLU(), nn.Flatten(), nn.Linear(c * 7 * 7, N_FEATURES),
     )  # fmt: skip
 
 
 class RND(nn.Module):
-    """A fixed random network, a predictor of its answers, and the running moments of pixels.
-
-    Args:
-        n_features: how many numbers the networks answer a frame with.
-    """
+    """A fixed random network, a predictor of its answers, and the running moments of pixels."""
 
     n_frames: Tensor  # frames seen so far
     pixel_sum: Tensor  # (21, 21, 16) of them, and of their squares
     pixel_squares: Tensor
 
-    def __init__(self, n_features: int = 64) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.target = _network(n_features)
+        self.target = _network()
         self.predictor = nn.Sequential(
-            _network(n_features), nn.ReLU(),
-            nn.Linear(n_features, n_features), nn.ReLU(), nn.Linear(n_features, n_features),
+            _network(), nn.ReLU(),
+            nn.Linear(N_FEATURES, N_FEATURES), nn.ReLU(), nn.Linear(N_FEATURES, N_FEATURES),
         )  # fmt: skip
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -47,6 +47,8 @@ def read_rows(
     rows: list[RowT] = []
     for row in reader:
         try:
+            if missing := [name for name, text in row.items() if text is None]:
+                raise ValueError(f"{missing[0]} is missing")
             rows.append(kind(**{name: parsers[name](text) for name, text in row.items()}))
         except (KeyError, TypeError, ValueError) as error:
             line = reader.line_num

@@ -14,14 +14,12 @@ from torch import Tensor
 
 from distill.networks import ActorCritic
 from distill.sb3_archive import MAX_POLICY_BYTES, read_archive
-from distill.types import Widths
+from distill.types import MAX_WIDTH, Widths
 
 ALLOWED = (
     "a teacher is a stable-baselines3 PPO or A2C zip with a CnnPolicy"
     " (NatureCNN of any width, 84x84 frames, discrete actions)"
 )
-
-MAX_WIDTH = 4096
 
 _LAYERS = ("cnn.0", "cnn.2", "cnn.4", "linear.0")
 _KNOWN_KEY = re.compile(

@@ -13,7 +13,7 @@ from torch import Tensor
 from distill.files import write_atomically
 from distill.networks import ActorCritic
 from distill.parsing import number
-from distill.types import parse_widths
+from distill.types import MAX_WIDTH, parse_widths
 
 
 def save_student(path: Path, student: ActorCritic, metadata: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def _construct(
     return student
 
 
-_size = number(int, "a whole number from 1 to 4096", lambda x: 1 <= x <= 4096)
+_size = number(int, f"a whole number from 1 to {MAX_WIDTH}", lambda x: 1 <= x <= MAX_WIDTH)
 
 
 def _read(metadata: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:

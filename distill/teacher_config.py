@@ -5,7 +5,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from distill.options import (
-    DEFAULT_ENV,
     NETWORKS,
     data_init_option,
     device_option,
@@ -53,9 +52,7 @@ class TeacherConfig:
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True
     )
-    env: str = env_option(
-        DEFAULT_ENV, "; without it that of --init_from or --kickstart, where there is one"
-    )
+    env: str = env_option("; without it that of --init_from or --kickstart, where there is one")
     seed: int = seed_option(0)
     network: Widths = option(WIDTHS["nature"], NETWORKS, parse_widths)
     data_init: bool = data_init_option()
@@ -96,7 +93,9 @@ class TeacherConfig:
     )
     teachers_dir: Path = option(Path("teachers"), "folder that receives the teachers", Path)
     run_dir: Path | None = run_dir_option()
-    resume: Path | None = resume_option()
+    resume: Path | None = resume_option(
+        "--device, --n_threads, --teachers_dir and, to train for longer, total_steps"
+    )
 
     def __post_init__(self) -> None:
         check(self)

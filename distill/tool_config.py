@@ -47,7 +47,7 @@ class BenchConfig:
         f"parts to measure: all, or some of {','.join(BENCH_PARTS)}, separated by commas",
         _bench_parts,
     )
-    env: str = env_option(DEFAULT_ENV)
+    env: str = env_option()
     repeats: int = option(5, "measurements of each part", positive_int)
     seconds: float = option(
         3.0, "shortest duration of a measurement (PPO's end with a whole rollout)", positive

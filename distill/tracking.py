@@ -108,7 +108,7 @@ class Tracker:
         return self._wall_seconds + time.monotonic() - self._started
 
     def log(self, scalars: Mapping[str, float | Tensor], step: int) -> None:
-        """Write scalars at an agent step; here, and only here, tensors become numbers.
+        """Write scalars at an agent step.
 
         Raises:
             KeyError: for a tag that TAGS does not document.

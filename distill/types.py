@@ -21,6 +21,9 @@ IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 
 
+MAX_WIDTH = 4096  # of any layer that is read from a file or asked for
+
+
 class Widths(NamedTuple):
     """Channels of the three convolutions and units of the fully connected layer."""
 
@@ -56,8 +59,10 @@ def parse_widths(text: str) -> Widths:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) != 4 or not all(1 <= n <= 4096 for n in numbers):
-        raise ValueError(f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC with widths from 1 to 4096")
+    if len(numbers) != 4 or not all(1 <= n <= MAX_WIDTH for n in numbers):
+        raise ValueError(
+            f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC with widths from 1 to {MAX_WIDTH}"
+        )
     return Widths(*numbers)
 
 

@@ -73,7 +73,7 @@ class Uncertainty:
             float32 (B,), 0 or more, 1 where the answer moves as far as it usually does; averaged
             over draws.
         """
-        draws = [self._relative(*self._draw(obs, logits)) for _ in range(self._n_draws)]
+        draws = [self._in_usual_units(*self._draw(obs, logits)) for _ in range(self._n_draws)]
         return torch.stack(draws).mean(0)
 
     def divergence(self, obs: Tensor, logits: Tensor) -> Tensor:
@@ -89,7 +89,8 @@ class Uncertainty:
         augmented = self._augment(obs, choice)
         return _jensen_shannon(logits, self._teacher.logits(augmented)), choice
 
-    def _relative(self, divergence: Tensor, choice: IntArray) -> Tensor:
+    def _in_usual_units(self, divergence: Tensor, choice: IntArray) -> Tensor:
+        """Divide divergences (B,) by the mean of their augmentation's so far."""
         found = divergence.cpu().double().numpy()
         n = len(self._transforms)
         self._moments += np.bincount(choice, minlength=n), np.bincount(choice, found, minlength=n)
@@ -119,11 +120,11 @@ class Uncertainty:
 def _jensen_shannon(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     """Jensen-Shannon divergence (B,) of two policies in nats, precise for nearly equal ones."""
     p, q = logits_p.float().softmax(1), logits_q.float().softmax(1)  # (B, A)
-    terms = _relative_to_mean(p, q) + _relative_to_mean(q, p)
+    terms = _part_beside_mean(p, q) + _part_beside_mean(q, p)
     return 0.5 * terms.sum(1).clamp_min(0)
 
 
-def _relative_to_mean(p: Tensor, q: Tensor) -> Tensor:
+def _part_beside_mean(p: Tensor, q: Tensor) -> Tensor:
     """Compute p ln(p / m) of the mean m = (p + q) / 2, entry by entry.
 
     It is p ln(1 + d) with d = (p - q) / (p + q). Subtracting logarithms of p and m costs noise of
@@ -143,7 +144,7 @@ def distill_weights(uncertainty: Tensor) -> Tensor:
     Returns:
         (B,) of mean 1, so that the term's size stays as it was; all ones where all u are equal.
     """
-    weights = 1 / (1 + _relative(uncertainty))
+    weights = 1 / (1 + _over_mean(uncertainty))
     return weights / weights.mean()
 
 
@@ -153,10 +154,10 @@ def bonus_weights(uncertainty: Tensor) -> Tensor:
     Returns:
         (B,) of mean 1; all ones where all u are equal.
     """
-    weights = 1 + _relative(uncertainty)
+    weights = 1 + _over_mean(uncertainty)
     return weights / weights.mean()  # the mean is 2, and 1 where all of u is 0
 
 
-def _relative(uncertainty: Tensor) -> Tensor:
+def _over_mean(uncertainty: Tensor) -> Tensor:
     mean = uncertainty.mean().clamp_min(torch.finfo(uncertainty.dtype).tiny)
     return uncertainty / mean

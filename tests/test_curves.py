@@ -1,5 +1,7 @@
 """Learning curves collected from runs into a CSV file, and read back."""
 
+from typing import NamedTuple
+
 import pytest
 from run_folders import make_run
 
@@ -27,6 +29,7 @@ def test_collected_curves_are_those_of_the_run(tmp_path, kind):
         (f"{HEADER}a,plain,G,7,c,m,x,1,t,2.0\na,plain,G,", "at line 3"),
         (f"{HEADER}a,plain,G,7,c,m,x,1,t,high\n", "at line 2"),
         ("run,env_id\na,G\n", "at line 2"),
+        (f"{HEADER}a,plain,G,7,c,m,x,1,t\n", "at line 2: .*value is missing"),
     ],
 )
 def test_a_damaged_file_of_rows_is_named_with_its_line(tmp_path, text, named):
@@ -34,6 +37,20 @@ def test_a_damaged_file_of_rows_is_named_with_its_line(tmp_path, text, named):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path} is damaged.*{named}"):
         rows.read_rows(path, curves.Point)
+
+
+class Texts(NamedTuple):
+    """A record that ends with a text, which could be any."""
+
+    run: str
+    commit: str
+
+
+def test_a_row_that_ends_before_a_text_is_no_row(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("run,commit\na,c\nb\n")
+    with pytest.raises(ValueError, match=f"{path} is damaged at line 3: .*commit is missing"):
+        rows.read_rows(path, Texts)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
     env_id: str
     teacher: str
     student: str
-    kind: str  # plain or curious
+    kind: str  # as `kind_of` calls it
     seed: int
     parameters: int  # of the student's actor
     floor: float  # the higher of the random and the best constant policy's mean score
