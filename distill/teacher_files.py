@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ COMMAND = "python ppo_teacher.py 1e7"
 _NAME = re.compile(
     r"env(?P<env>.+)_(?P<day>\d{8})[-_](?P<time>\d{6})_n_iters(?P<steps>\d+)\.zip", re.ASCII
 )
+
+
+def prefix_of(env_id: str, started: datetime) -> str:
+    """Return what the names of a run's teachers begin with: its game, and when it began."""
+    return f"env{env_id.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
+
+
+def teacher_name(prefix: str, mark: int) -> str:
+    """Return the name of a run's teacher after so many steps, as `_NAME` reads it."""
+    return f"{prefix}_n_iters{mark}.zip"
+
+
+def steps_in_name(name: str) -> int | None:
+    """Return the steps that a teacher's name tells; None of other files."""
+    match = _NAME.fullmatch(name)
+    return int(match["steps"]) if match else None
 
 
 def is_teacher(path: Path) -> bool:
@@ -87,8 +104,7 @@ def steps_of(path: Path) -> int:
     steps = read_record(path).get("steps")
     if isinstance(steps, int) and steps > 0:
         return steps
-    match = _NAME.fullmatch(path.name)
-    return int(match["steps"]) if match else 0
+    return steps_in_name(path.name) or 0
 
 
 def _teachers_in(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.sb3 import export_zip
 from distill.settings import to_mapping
 from distill.teacher_config import TeacherConfig
-from distill.teacher_files import read_record
+from distill.teacher_files import prefix_of, read_record, teacher_name
 
 
 def ladder(total_steps: int) -> list[int]:
@@ -35,10 +35,10 @@ def teacher_path(cfg: TeacherConfig, started: datetime, run: str, mark: int) -> 
     already: two may start at once.
     """
     while True:
-        prefix = f"env{cfg.env.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
+        prefix = prefix_of(cfg.env, started)
         namesakes = cfg.teachers_dir.glob(f"{prefix}_*.zip")
         if all(read_record(path).get("run") == run for path in namesakes):
-            return cfg.teachers_dir / f"{prefix}_n_iters{mark}.zip"
+            return cfg.teachers_dir / teacher_name(prefix, mark)
         started += timedelta(seconds=1)
 
 

@@ -1,7 +1,6 @@
 """What pages show of studies and teachers: tables, and what of a grid was not run."""
 
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
 from distill.study.probe import Probe
 from distill.study.rungs import shipped_teachers
+from distill.teacher_files import steps_in_name
 from distill.types import WIDTHS
 
 Labels = Mapping[str, str]
@@ -152,5 +152,5 @@ def teachers_table(folder: Path) -> str:
 def duration_text(record: dict[str, Any]) -> str:
     """Write how long a teacher was trained for, and what it went on from, if anything."""
     first = record.get("settings", {}).get("init_from")
-    after = re.sub(".*_(?=n_iters)", "", Path(first).stem) if first else None
-    return f"{record['wall_seconds'] / 60:,.0f} min" + (f" after {after}" if after else "")
+    steps = steps_in_name(Path(first).name) if first else None
+    return f"{record['wall_seconds'] / 60:,.0f} min" + (f" after n_iters{steps}" if steps else "")
