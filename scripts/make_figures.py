@@ -42,13 +42,20 @@ from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
 from distill.study.published import comparable, draw_published
 from distill.study.rungs import read_rungs
-from distill.study.tables import grid_section, grid_table, probe_section, teachers_table
+from distill.study.small_ppo import SmallScore, collect_small_scores
+from distill.study.tables import (
+    grid_section,
+    grid_table,
+    probe_section,
+    small_ppo_table,
+    teachers_table,
+)
 from distill.study.verdicts import curiosity_section
 from distill.tool_config import GRIDS
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
-PROBES = RESULTS_DIR / "uncertainty.csv"
+PROBES, SMALL_PPO = RESULTS_DIR / "uncertainty.csv", RESULTS_DIR / "small_ppo.csv"
 ZOO, STOCK = RESULTS_DIR / "zoo_ppo_curves.csv", RESULTS_DIR / "sb3_ppo_curves.csv"
 TEACHERS = ROOT / "teachers"
 
@@ -138,6 +145,8 @@ def write_pages(grids: dict[str, list[Cell]]) -> None:
     for grid, cells in grids.items():
         text = with_section(text, grid, section_of(grid, cells))
     text = with_section(text, "uncertainty", probe_section(read_rows(PROBES, Probe)))
+    small_scores = small_ppo_table(read_rows(SMALL_PPO, SmallScore), read_rungs(TEACHERS))
+    text = with_section(text, "small_ppo", small_scores)
     write_text(ROOT / "README.md", text)
 
 
@@ -163,13 +172,15 @@ def parse_command() -> argparse.Namespace:
 def main() -> None:
     """Collect what was asked for, then draw and write."""
     asked = parse_command()  # which refuses before anything is written
-    for path in (OUTCOMES, CURVES, PROBES, ZOO, STOCK):  # or its tables would be written empty
+    # Tables would be written empty of one that is missing.
+    for path in (OUTCOMES, CURVES, PROBES, SMALL_PPO, ZOO, STOCK):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")
     if asked.collect:
         n = collect_outcomes(asked.collect, OUTCOMES)
+        n += collect_small_scores(asked.collect, SMALL_PPO)
         others = len(asked.collect) - n
-        print(f"{n} results collected; {others} runs are unfinished or no distillation")
+        print(f"{n} results collected; {others} runs are unfinished, not scored or teachers'")
     if asked.curves:
         collect(asked.collect, CURVES)
     mpl.use("agg")

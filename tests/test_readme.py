@@ -15,6 +15,7 @@ from distill.study import markdown, tables
 from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.probe import Probe
 from distill.study.rungs import read_rungs
+from distill.study.small_ppo import SmallScore
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
@@ -117,6 +118,12 @@ def test_ci_runs_the_readmes_test_command():
 def test_what_is_said_of_uncertainty_agrees_with_its_csv():
     text = tables.probe_section(read_rows(make_figures.PROBES, Probe))
     assert markdown.with_section(README, "uncertainty", text) == README
+
+
+def test_what_is_said_of_small_ppo_agrees_with_its_csv():
+    rows = read_rows(make_figures.SMALL_PPO, SmallScore)
+    text = tables.small_ppo_table(rows, read_rungs(make_figures.TEACHERS))
+    assert markdown.with_section(README, "small_ppo", text) == README
 
 
 @pytest.mark.parametrize("grid", GRIDS)

@@ -10,13 +10,15 @@ import numpy as np
 from distill.device import was_float32
 from distill.floors import NO_SHARE
 from distill.networks import ActorCritic, n_actor_parameters
+from distill.origins import SMALL_PPO
 from distill.provenance import commit_of
 from distill.statistics import Interval, t_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
 from distill.study.probe import Probe
-from distill.study.rungs import shipped_teachers
+from distill.study.rungs import Rung, shipped_teachers
+from distill.study.small_ppo import SmallScore
 from distill.teacher_files import steps_in_name
 from distill.types import WIDTHS
 
@@ -29,11 +31,14 @@ def share_text(cell: Cell) -> str:
     """Write a cell's mean share, its interval and its number of seeds."""
     if not cell.shares:
         return NO_SHARE if cell.outcomes else "not run"
-    low, high = t_interval(cell.shares) or (-np.inf, np.inf)
-    share = percent(Interval(cell.mean_share, low, high))
-    text = f"{share}, n = {len(cell.shares)}"
     left = cell.n_planned - len(cell.outcomes)
-    return text + (f", {left} not run" if left else "")
+    return mean_text(cell.shares) + (f", {left} not run" if left else "")
+
+
+def mean_text(shares: Sequence[float]) -> str:
+    """Write the mean of some seeds' shares, its interval and their number."""
+    low, high = t_interval(shares) or (-np.inf, np.inf)
+    return f"{percent(Interval(float(np.mean(shares)), low, high))}, n = {len(shares)}"
 
 
 def percent(found: Interval | None) -> str:
@@ -127,6 +132,26 @@ def probe_section(rows: Sequence[Probe]) -> str:
         lines.append(line)
     n = f"{rows[0].n_games} games, {rows[0].n_states} states each"
     return f"{as_table(lines)}\n\n{n}; {command}."
+
+
+def small_ppo_table(rows: Sequence[SmallScore], rungs: Sequence[Rung]) -> str:
+    """Lay out the scores of PPO at a student's size: a row a game and kind, its seeds together.
+
+    Args:
+        rows: the scores.
+        rungs: of the teachers that ship, among them each game's good one.
+    """
+    good = {rung.env_id: rung for rung in rungs if rung.grade == "good"}
+    lines = [["game", "PPO", "share of the good teacher's", "score of each seed", "training, min"]]
+    for env_id, kind in dict.fromkeys((row.env_id, row.kind) for row in rows):
+        mine = [row for row in rows if (row.env_id, row.kind) == (env_id, kind)]
+        mine.sort(key=lambda row: row.seed)
+        span = good[env_id].mean - good[env_id].floor
+        share = mean_text([(row.mean - good[env_id].floor) / span for row in mine])
+        scores = "; ".join(interval_text(row.mean, row.low, row.high) for row in mine)
+        minutes = f"{np.median([row.wall_seconds for row in mine]) / 60:,.0f}"
+        lines.append([env_id, kind.removeprefix(SMALL_PPO), share, scores, minutes])
+    return as_table(lines)
 
 
 def score_text(score: dict[str, Any]) -> str:

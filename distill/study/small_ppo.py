@@ -1,0 +1,85 @@
+"""What PPO scores at a student's size: from runs and their teachers' records to one CSV file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distill.origins import read_origin, small_network_of
+from distill.protocol import is_of_student_games
+from distill.rows import read_rows, write_rows
+from distill.run_folder import name_of, read_run
+from distill.study.curves import name_taken
+from distill.study.rungs import teacher_records
+
+
+class SmallScore(NamedTuple):
+    """What the last policy of one run of PPO scored: sampled actions, whole games."""
+
+    run: str
+    kind: str  # as `kind_of` calls it
+    env_id: str
+    seed: int
+    steps: int
+    floor: float  # the higher of the random and the best constant policy's mean score
+    mean: float
+    low: float  # 95 % interval over games
+    high: float
+    games: int
+    wall_seconds: float
+    commit: str
+    machine: str
+    command: str
+
+
+def read_small_score(run_dir: Path) -> SmallScore | None:
+    """Return what a run scored; None if it is not PPO at a student's size, or has no score yet.
+
+    A single game, which has no interval, is no score, nor are other games than students'.
+
+    Raises:
+        ValueError: if a record beside its teachers is damaged.
+    """
+    origin = read_origin(run_dir)
+    if small_network_of(origin["kind"]) is None:
+        return None
+    last = _last_record(Path(read_run(run_dir)["settings"]["teachers_dir"]), name_of(run_dir))
+    evaluation = last.get("evaluation", {})
+    if not is_of_student_games(evaluation) or evaluation["sampled"]["ci95"] is None:
+        return None
+    sampled, floors = evaluation["sampled"], evaluation["floors"]
+    low, high = sampled["ci95"]
+    return SmallScore(
+        **origin,
+        steps=last["steps"],
+        floor=max(floors[name]["mean"] for name in ("random", "constant")),
+        mean=sampled["mean"],
+        low=low,
+        high=high,
+        games=sampled["n_games"],
+        wall_seconds=last["wall_seconds"],
+    )
+
+
+def _last_record(folder: Path, run: str) -> dict[str, Any]:
+    """Return the record of a run's teacher of most steps; an empty one if it has none."""
+    mine = [record for record in teacher_records(folder).values() if record.get("run") == run]
+    return max(mine, key=lambda record: record["steps"], default={})
+
+
+def collect_small_scores(run_dirs: Sequence[Path], path: Path) -> int:
+    """Add the scores of runs to a CSV file, a row each; a run that is in it is replaced.
+
+    Returns:
+        How many of the runs had one.
+
+    Raises:
+        ValueError: if another run of the same name is in it.
+    """
+    rows = {row.run: row for row in read_rows(path, SmallScore)}
+    found = [row for run_dir in run_dirs if (row := read_small_score(run_dir)) is not None]
+    for row in found:
+        if row.command != rows.get(row.run, row).command:
+            raise ValueError(name_taken(row.run, path))
+    rows |= {row.run: row for row in found}
+    write_rows(path, SmallScore._fields, list(rows.values()))
+    return len(found)
