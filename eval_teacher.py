@@ -87,6 +87,19 @@ def record_to_extend(checkpoint: Path, cfg: EvalConfig, n_envs: int) -> dict[str
     return record
 
 
+def keep_score(checkpoint: Path, cfg: EvalConfig, env_id: str, evaluation: dict[str, Any]) -> None:
+    """Write scores to the .json beside a checkpoint, as it is now: games take minutes.
+
+    Raises:
+        ValueError: as `record_to_extend`, and if the checkpoint itself has been replaced.
+    """
+    record = record_to_extend(checkpoint, cfg, evaluation["n_envs"])
+    if not is_of_file(evaluation, checkpoint):
+        raise ValueError(f"--write_score keeps nothing: {checkpoint} was replaced while it played")
+    kept = {**record, "env_id": env_id, "evaluation": evaluation}
+    write_json(checkpoint.with_suffix(".json"), kept)
+
+
 def evaluation_record(
     cfg: EvalConfig,
     dtype: torch.dtype,
@@ -129,8 +142,8 @@ def main() -> None:
         player = load_player(path, device=device, dtype=dtype)
     network, env_id = player.network, find_game(cfg, player)
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
-    # Read before the games are played, so that a damaged file costs nobody a hundred games.
-    record = record_to_extend(path, cfg, n_envs) if cfg.write_score else {}
+    if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
+        record_to_extend(path, cfg, n_envs)
     digest = digest_of(path)
     envs = games_for(
         network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads
@@ -145,8 +158,7 @@ def main() -> None:
     )
     try:
         if cfg.write_score:  # first: whoever reads what is printed may be gone by now
-            kept = {"env_id": env_id, **record, "evaluation": evaluation}
-            write_json(path.with_suffix(".json"), kept)
+            keep_score(path, cfg, env_id, evaluation)
     finally:  # shown, even if they cannot be kept
         print(score_table(scores, floors))
         verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}

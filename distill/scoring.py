@@ -42,7 +42,7 @@ def evaluate_modes(
 
 
 def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] | None:
-    """Read a teacher's scores from the .json beside it.
+    """Read the scores of the teacher at `path` from the .json beside it.
 
     Returns:
         Scores by mode over the `n_games` that a student is scored over; None if there are none, in
@@ -53,7 +53,7 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
         evaluation = record["evaluation"]
         scores = {mode: Score.from_json(evaluation[mode]) for mode in MODES}
         known = record["env_id"] == env_id and is_of_student_games(evaluation)
-        known = known and is_of_file(evaluation, path.with_suffix(".zip"))
+        known = known and is_of_file(evaluation, path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not known or min(score.n_games for score in scores.values()) < n_games:

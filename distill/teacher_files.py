@@ -88,9 +88,12 @@ def _of_game(folder: Path, env_id: str) -> list[Path]:
 
 
 def env_id_of(path: Path) -> str | None:
-    """Return the game a teacher was trained on, from the .json beside it, else from its name."""
+    """Return the game a teacher was trained on, from the .json beside it, else from its name.
+
+    A .json with the scores of another file, whose place this one took, does not say.
+    """
     record = read_record(path)
-    if isinstance(record.get("env_id"), str):
+    if isinstance(record.get("env_id"), str) and _is_beside_its_file(record, path):
         return record["env_id"]
     match = _NAME.fullmatch(path.name)
     return re.sub(r"^ALE-", "ALE/", match["env"]) if match else None
@@ -132,6 +135,11 @@ def is_of_file(evaluation: Mapping[str, Any], path: Path) -> bool:
     """Tell whether scores are of a file as it is now; of those that do not say it is assumed."""
     digest = evaluation.get("sha256")
     return digest is None or digest == digest_of(path)
+
+
+def _is_beside_its_file(record: Mapping[str, Any], path: Path) -> bool:
+    evaluation = record.get("evaluation")
+    return not isinstance(evaluation, dict) or not path.is_file() or is_of_file(evaluation, path)
 
 
 def _sampled_score(path: Path) -> tuple[bool, float]:

@@ -78,7 +78,7 @@ def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
     """Return the teacher's scores and the floors: those on record, else measured now."""
     floors, warnings = floors_of(task.env_id, envs, n_games, seed=EVAL_SEED, caches=CACHES)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
-    scores = recorded_scores(task.teacher_path.with_suffix(".json"), task.env_id, n_games)
+    scores = recorded_scores(task.teacher_path, task.env_id, n_games)
     if scores is None:
         scores = evaluate_modes(
             task.teacher, envs, n_games, seed=EVAL_SEED, device=task.device, title="teacher"

@@ -12,6 +12,7 @@ import gymnasium
 import pytest
 import torch
 from in_process import run_main
+from scripted import score_of
 
 import eval_teacher
 from distill import teacher_files
@@ -211,13 +212,76 @@ def test_scores_of_weights_that_were_replaced_count_no_more(tmp_path, monkeypatc
     record["evaluation"] |= {"n_games": 100, **STUDENT_GAMES}
     path.with_suffix(".json").write_text(json.dumps(record))
     assert "at least 100 with --write_score" in refusal(tmp_path, monkeypatch, capsys, *flags)
-    assert recorded_scores(path.with_suffix(".json"), PONG, 2) is not None
+    assert recorded_scores(path, PONG, 2) is not None
     make_teacher(path, 6, action=3)
-    assert recorded_scores(path.with_suffix(".json"), PONG, 2) is None
+    assert recorded_scores(path, PONG, 2) is None
     assert run_here(tmp_path, monkeypatch, *flags) == 0
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["evaluation"]["n_games"] == 2
     assert teacher_files.is_of_file(record["evaluation"], path)
+
+
+def test_another_game_can_take_the_place_of_a_scored_one(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "MINE.zip", 6)
+    flags = ("--teacher_chkpt", path, "--write_score", "--n_eval_episodes", 2, "--n_envs", 2)
+    assert run_here(tmp_path, monkeypatch, *flags, "--env", PONG) == 0
+    assert teacher_files.env_id_of(path) == PONG
+    make_teacher(path, 3)
+    assert teacher_files.env_id_of(path) is None
+    assert "--env is missing" in refusal(tmp_path, monkeypatch, capsys, *flags)
+    assert run_here(tmp_path, monkeypatch, *flags, "--env", "FreewayNoFrameskip-v4") == 0
+    assert teacher_files.env_id_of(path) == "FreewayNoFrameskip-v4"
+
+
+@pytest.mark.parametrize("name", ["MINE", "MINE.ZIP"])
+def test_a_score_is_found_again_whatever_the_teachers_name(tmp_path, name):
+    path = make_teacher(tmp_path / "MINE.zip", 6).rename(tmp_path / name)
+    score = score_of(1.0, 2.0).to_json()
+    evaluation = {"greedy": score, "sampled": score, **STUDENT_GAMES}
+    evaluation["sha256"] = teacher_files.digest_of(path)
+    path.with_suffix(".json").write_text(json.dumps({"env_id": PONG, "evaluation": evaluation}))
+    assert recorded_scores(path, PONG, 2) is not None
+
+
+def meanwhile(monkeypatch, happens):
+    """Let something happen while the games are played."""
+    play = eval_teacher.evaluate_modes
+
+    def watched(*args, **more):
+        happens()
+        return play(*args, **more)
+
+    monkeypatch.setattr(eval_teacher, "evaluate_modes", watched)
+
+
+def test_what_is_written_beside_a_teacher_while_it_plays_stays(tmp_path, monkeypatch, capsys):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
+    record = path.with_suffix(".json")
+    flags = ("--write_score", "--n_eval_episodes", 2, "--n_envs", 2)
+    with monkeypatch.context() as patch:
+        meanwhile(patch, lambda: record.write_text(json.dumps({"grade": "good"})))
+        assert run_here(tmp_path, patch, *flags) == 0
+    kept = json.loads(record.read_text())
+    assert (kept["grade"], kept["evaluation"]["n_games"]) == ("good", 2)
+    capsys.readouterr()
+    more = {"evaluation": {"n_games": 300}}
+    meanwhile(monkeypatch, lambda: record.write_text(json.dumps(more)))
+    assert run_here(tmp_path, monkeypatch, *flags) == 2
+    assert json.loads(record.read_text()) == more
+    out, err = capsys.readouterr()
+    assert "--n_eval_episodes must be at least 300 with --write_score" in err
+    assert json.loads(out.splitlines()[-1])["sampled"]["n_games"] == 2  # shown all the same
+
+
+def test_no_score_is_kept_of_a_teacher_that_was_replaced_while_it_played(
+    tmp_path, monkeypatch, capsys
+):
+    path = make_teacher(tmp_path / "teachers" / NAME, 6)
+    meanwhile(monkeypatch, lambda: make_teacher(path, 6, action=3))
+    flags = ("--write_score", "--n_eval_episodes", 2, "--n_envs", 2)
+    said = refusal(tmp_path, monkeypatch, capsys, *flags)
+    assert f"teachers/{NAME} was replaced while it played" in said
+    assert not path.with_suffix(".json").exists()
 
 
 def test_a_score_is_shown_even_where_it_cannot_be_kept(tmp_path, monkeypatch, capsys):
