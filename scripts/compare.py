@@ -23,7 +23,7 @@ from distill.study.axes import BEST, GRADES
 from distill.study.jobs import Job, make_jobs
 from distill.study.plan import Run, plan, teachers_by_grade
 from distill.study.runner import Study
-from distill.tool_config import CompareConfig
+from distill.tool_config import CompareConfig, Shard
 
 
 def planned_runs(cfg: CompareConfig) -> list[Run]:
@@ -40,7 +40,25 @@ def planned_runs(cfg: CompareConfig) -> list[Run]:
             f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}, of a game"
             f" of --grid {cfg.grid}"
         )
-    return runs[cfg.shard.part - 1 :: cfg.shard.n]
+    return shard_of(runs, cfg.shard)
+
+
+def shard_of(runs: Sequence[Run], shard: Shard) -> list[Run]:
+    """Return one machine's part of the runs.
+
+    Runs of one game and seed, which are held against each other, stay together, as machines round
+    and hurry otherwise; and each machine has some of every game.
+    """
+    groups = dict.fromkeys((run.labels["game"], run.labels["seed"]) for run in runs)
+    seeds_of: dict[str, list[str]] = {}
+    for game, seed in groups:
+        seeds_of.setdefault(game, []).append(seed)
+    place = {
+        (game, seed): (i + j) % shard.n
+        for i, (game, seeds) in enumerate(seeds_of.items())
+        for j, seed in enumerate(seeds)
+    }
+    return [run for run in runs if place[run.labels["game"], run.labels["seed"]] == shard.part - 1]
 
 
 def describe(job: Job) -> str:

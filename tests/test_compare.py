@@ -2,12 +2,17 @@
 
 import json
 import sys
+from pathlib import Path
 
 import compare
 import pytest
 from in_process import run_main
 
-from distill.study.axes import GAMES
+from distill.study.axes import BEST, GAMES, GRADES
+from distill.study.plan import plan
+from distill.tool_config import Shard
+
+GRADED = (BEST, *GRADES)
 
 PROGRAM = """
 import pathlib, sys
@@ -62,6 +67,18 @@ def test_shards_share_the_grid_without_overlap(command, teachers):
     ]
     assert sorted(run for shard in listed[1:] for run in shard) == sorted(listed[0])
     assert len(set(map(len, listed[1:]))) == 1
+
+
+@pytest.mark.parametrize("grid", ["curiosity", "best", "breakout"])
+def test_shards_part_no_pair_and_have_some_of_every_game(grid):
+    teachers = {(env_id, grade): Path("t.zip") for env_id in GAMES.values() for grade in GRADED}
+    runs = plan(grid, teachers)
+    games = {run.labels["game"] for run in runs}
+    parts = [compare.shard_of(runs, Shard(part, 2)) for part in (1, 2)]
+    assert sorted(run.id for part in parts for run in part) == sorted(run.id for run in runs)
+    pairs = [{(run.labels["game"], run.labels["seed"]) for run in part} for part in parts]
+    assert not pairs[0] & pairs[1]
+    assert [{game for game, _ in part} for part in pairs] == [games, games]
 
 
 def test_failed_runs_are_counted_and_named_and_the_others_done(command, teachers):
