@@ -12,7 +12,6 @@ critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset
 `python ppo_teacher.py 2e7 --init_from TEACHER.zip` does so where only a teacher of it is left.
 """
 
-import os
 import shlex
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +23,7 @@ from distill.checkpoint import reopen, restoring, resumable, save_run
 from distill.device import prepare_process, resolve_device
 from distill.envs import check_env_id
 from distill.errors import run_command
+from distill.files import check_folder
 from distill.floor_caches import first_score_note
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
@@ -57,26 +57,11 @@ def check_settings(cfg: TeacherConfig) -> None:
         )
     check_env_id(cfg.env)
     resolve_device(cfg.device)
-    check_teachers_dir(cfg.teachers_dir)
+    check_folder(cfg.teachers_dir, flag="--teachers_dir")
     n_samples = min(cfg.batch_size, cfg.n_envs * cfg.n_steps)
     if n_samples < 2:  # SB3 normalizes advantages
         raise ValueError(
             f"--batch_size and --n_envs x --n_steps must be at least 2, got {n_samples}"
-        )
-
-
-def check_teachers_dir(folder: Path) -> None:
-    """Refuse a folder that no teacher could be kept in.
-
-    Raises:
-        ValueError: if it is none, or cannot be written to or made.
-    """
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    if not there.is_dir():
-        raise ValueError(f"--teachers_dir must be a folder, got {folder}: {there} is a file")
-    if not os.access(there, os.W_OK):
-        raise ValueError(
-            f"--teachers_dir must be a folder to write to, got {folder}: {there} is not"
         )
 
 
@@ -100,7 +85,7 @@ def start(
         run_dir = cfg.run_dir or unused(Path("runs") / name)
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
-    check_teachers_dir(saved.teachers_dir)
+    check_folder(saved.teachers_dir, flag="--teachers_dir")
     if cfg.total_steps is not None:
         saved = lengthen(saved, cfg.total_steps, done=state["steps"], run_dir=cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state

@@ -92,7 +92,9 @@ def parse_command(
     parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
     _add_flags(parser, cls)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
-    asked = {k: v for k, v in vars(parser.parse_args(argv)).items() if v not in (None, [])}
+    many = any(info_of(f).many for f in fields(cls))  # which may stand on both sides of a flag
+    found = vars(parser.parse_intermixed_args(argv) if many else parser.parse_args(argv))
+    asked = {name: value for name, value in found.items() if value not in (None, [])}
     texts = ["config", *(f.name for f in fields(cls) if info_of(f).parse in (str, Path))]
     try:
         config_file = asked.pop("config", None)

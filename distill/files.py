@@ -10,6 +10,19 @@ from pathlib import Path
 from typing import Any
 
 
+def check_folder(folder: Path, *, flag: str) -> None:
+    """Refuse a folder, which `flag` named, that nothing could be kept in.
+
+    Raises:
+        ValueError: if it is none, or cannot be written to or made.
+    """
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(f"{flag} must be a folder, got {folder}: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{flag} must be a folder to write to, got {folder}: {there} is not")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place.
 

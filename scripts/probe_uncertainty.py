@@ -23,7 +23,7 @@ from distill.augmentations import AUGMENTATIONS, augment
 from distill.device import prepare_process
 from distill.envs import make_atari
 from distill.errors import run_command
-from distill.files import write_atomically
+from distill.files import check_folder, write_atomically
 from distill.provenance import ROOT, commit_of, provenance
 from distill.rows import write_rows
 from distill.settings import non_defaults
@@ -100,9 +100,10 @@ def find_places(cfg: ProbeConfig) -> tuple[Path, Path]:
     """Return where the table and the figure go.
 
     Raises:
-        ValueError: if a trial would take the place of what README shows.
+        ValueError: if a trial would take the place of what README shows, or `--out` is no folder.
     """
     if cfg.out is not None:
+        check_folder(cfg.out, flag="--out")
         return cfg.out / TABLE.name, cfg.out / FIGURE.name
     if changed := non_defaults(cfg).keys() - {"n_threads"}:
         asked = ", ".join(cli.flags(cfg, changed))

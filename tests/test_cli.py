@@ -26,6 +26,7 @@ from distill.ppo import predecessors
 from distill.schedules import LinearSchedule
 from distill.settings import check, from_mapping, option, read_yaml, to_mapping
 from distill.teacher_config import TeacherConfig
+from distill.tool_config import WatchConfig
 from distill.types import Widths
 
 
@@ -402,3 +403,10 @@ def test_switches_name_settings_only(cls, switches):
 def test_what_a_file_sets_counts_as_asked_for(tmp_path):
     file = write(tmp_path / "a.yaml", "color: blue\n")
     assert parse_command(Config, "", ["--config", file, "--seed", "0"]).names == {"color", "seed"}
+
+
+def test_files_may_stand_on_both_sides_of_a_flag():
+    argv = ["a.zip", "--greedy", "b.zip", "--seed", "3", "c.zip"]
+    cfg = parse_settings(WatchConfig, "", argv)
+    assert cfg.checkpoints == (Path("a.zip"), Path("b.zip"), Path("c.zip"))
+    assert (cfg.greedy, cfg.seed) == (True, 3)

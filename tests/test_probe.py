@@ -27,6 +27,13 @@ def states(n_states: int = 6) -> np.ndarray:
     return visit(BandTeacher(), FakeEnvs(3), n_states, every=2, rng=rng)
 
 
+def test_a_place_that_is_no_folder_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(probe_uncertainty, "probe_game", None)
+    (tmp_path / "file").touch()
+    assert run_main(monkeypatch, probe_uncertainty, "--out", str(tmp_path / "file")) == 2
+    assert f"--out must be a folder, got {tmp_path / 'file'}" in capsys.readouterr().err
+
+
 def test_every_so_many_states_are_kept_in_the_order_of_play():
     envs = Recorded(FakeEnvs(3))
     kept = visit(BandTeacher(), envs, 5, every=3, rng=np.random.default_rng(0))
