@@ -74,6 +74,8 @@ def test_another_run_of_a_name_is_refused_and_nothing_is_lost(tmp_path):
     with pytest.raises(ValueError, match="has another run called a: rename the folder"):
         curves.collect([other], path)
     assert path.read_bytes() == before
+    curves.collect([make_run(tmp_path / "new", "a", "plain", {})], path)  # it has no curves yet
+    assert path.read_bytes() == before
 
 
 def test_collecting_a_run_again_replaces_its_curves_and_keeps_others(tmp_path):

@@ -281,6 +281,7 @@ def test_curves_of_teachers_are_named_after_their_settings():
     command = "3e6 --env PongNoFrameskip-v4 --seed 0 --n_envs 16"
     assert ladder_figure.settings_of(command) == "seed 0, n_envs 16"
     assert ladder_figure.settings_of("1e7") == "defaults"
+    assert ladder_figure.settings_of("--no-data_init 2e6 --seed 1") == "no-data_init, seed 1"
     later = "5e6 --init_from teachers/envX_n_iters2000000.zip --w_entropy 0.01:0"
     assert ladder_figure.settings_of(later) == "from step 2,000,000, w_entropy 0.01:0"
     longer = f"{command}, then 5000000 --resume NAME, then 7000000 --resume NAME"

@@ -10,7 +10,7 @@ from scripted import score_of
 from distill.floors import Floors
 from distill.protocol import EVAL_SEED, STUDENT_GAMES
 from distill.rows import read_rows
-from distill.run_folder import create_run
+from distill.run_folder import create_run, lengthen_run
 from distill.study.rungs import Rung
 from distill.study.small_ppo import SmallScore, collect_small_scores
 from distill.study.tables import small_ppo_table
@@ -35,7 +35,8 @@ def a_run(
     )
     create_run(folder / name, cfg)
     for steps, kept in ((200, scores), (100, (21.0, 21.0))):
-        record: dict[str, Any] = {"run": name, "steps": steps, "wall_seconds": 600.0 + steps}
+        record: dict[str, Any] = {"run": name, "env_id": PONG, "seed": seed, "steps": steps}
+        record["wall_seconds"] = 600.0 + steps
         if kept:
             scored = {"sampled": score_of(*kept).to_json(), "floors": FLOORS.to_json()}
             record["evaluation"] = scored | STUDENT_GAMES | {"seed": first_game}
@@ -52,6 +53,32 @@ def test_a_run_is_told_by_the_last_of_its_own_teachers(tmp_path):
     assert (a.mean, a.games, a.floor, a.wall_seconds) == (6.0, 2, -20.0, 800.0)
     assert a.low == pytest.approx(6 - 12.706 * 2, abs=0.01)  # the standard error is 2
     assert (b.run, b.mean, b.low, b.high) == ("b", 2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("other", [{"env_id": "ALE/Boxing-v5"}, {"seed": 9}, {"run": "b"}])
+def test_a_run_has_no_score_of_another_of_its_name(tmp_path, other):
+    run_dir = a_run(tmp_path, "a", 4.0, 8.0)
+    record = json.loads((tmp_path / f"env{PONG}_a_n_iters200.json").read_text())
+    record["evaluation"]["sampled"] = score_of(90.0, 92.0).to_json()
+    (tmp_path / f"env{PONG}_b_n_iters900.json").write_text(
+        json.dumps(record | {"steps": 900} | other)
+    )
+    path = tmp_path / "small_ppo.csv"
+    assert collect_small_scores([run_dir], path) == 1
+    (row,) = read_rows(path, SmallScore)
+    assert (row.mean, row.steps) == (6.0, 200)
+
+
+def test_a_run_that_was_lengthened_has_its_row_replaced(tmp_path):
+    run_dir, path = a_run(tmp_path, "a", 4.0, 8.0), tmp_path / "small_ppo.csv"
+    collect_small_scores([run_dir], path)
+    lengthen_run(run_dir, 400, at_step=256)
+    record = json.loads((tmp_path / f"env{PONG}_a_n_iters200.json").read_text())
+    (tmp_path / f"env{PONG}_a_n_iters400.json").write_text(json.dumps(record | {"steps": 400}))
+    collect_small_scores([run_dir], path)
+    (row,) = read_rows(path, SmallScore)
+    assert row.steps == 400
+    assert row.command.endswith(", then 400 --resume a")
 
 
 @pytest.mark.parametrize(
@@ -91,10 +118,37 @@ def test_the_table_has_a_row_a_kind_with_its_seeds_in_order_and_their_share_of_t
         for mean, grade in ((20.0, "good"), (8.0, "medium"))
     )
     head, _, *lines = small_ppo_table(rows, [medium, good]).splitlines()
-    assert head.startswith("| game | PPO | share of the good teacher's |")
+    assert head.startswith("| game | PPO | steps | share of the good teacher's |")
     # 30 and 32 of 40 points; the standard error of their mean is 2.5 %
     assert lines == [
-        f"| {PONG} | net3 | 77.5 % (45.7 to 109.3), n = 2"
+        f"| {PONG} | net3 | 200 | 77.5 % (45.7 to 109.3), n = 2"
         " | 12.00 (11.50 to 12.50); 10.00 (9.00 to 11.00) | 30 |",
-        f"| {PONG} | net3, kickstarted | 100.0 %, n = 1 | 20.00 (19.50 to 20.50) | 20 |",
+        f"| {PONG} | net3, kickstarted | 200 | 100.0 %, n = 1 | 20.00 (19.50 to 20.50) | 20 |",
     ]
+    again = row._replace(run="b", mean=14.0)
+    (line,) = small_ppo_table([row, again], [good]).splitlines()[2:]
+    assert "| 85.0 %, n = 1 | 14.00" in line  # a seed counts once
+
+
+def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
+    row = SmallScore(
+        run="a", kind="PPO net3", env_id=PONG, seed=0, steps=200, floor=-20.0, mean=10.0, low=9.0,
+        high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="AMD EPYC",
+        command="2e6 --network net3 --seed 0",
+    )  # fmt: skip
+    twin = row._replace(seed=1, command="2e6 --seed 1 --network net3")
+    other = {
+        "rate": {"command": f"{twin.command} --learning_rate 1e-2:0"},
+        "precision": {"machine": "AMD EPYC (float32)"},
+        "length": {"steps": 100},
+        "kickstart": {"kind": "PPO net3, kickstarted", "command": "2e6 --kickstart a.zip"},
+        "another kickstart": {"kind": "PPO net3, kickstarted", "command": "2e6 --kickstart b.zip"},
+        "game": {"env_id": "ALE/Boxing-v5"},
+    }
+    rows = [row, twin, *(twin._replace(**changes) for changes in other.values())]
+    good = Rung("t.zip", PONG, 1000, score_of(20.0, 20.0), FLOORS, "good")
+    first, *others = small_ppo_table(rows, [good]).splitlines()[2:]
+    assert "n = 2" in first
+    assert len(others) == len(other)
+    assert all("n = 1" in line for line in others[:-1])
+    assert "| ALE/Boxing-v5 | net3 | 200 | no good teacher | 10.00" in others[-1]

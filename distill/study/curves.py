@@ -3,12 +3,11 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from distill.device import was_float32
-from distill.origins import THEN, read_origin
+from distill.origins import read_origin
 from distill.rows import read_rows, write_rows
-from distill.run_folder import name_of
+from distill.study.naming import begun
 from distill.tracking import read_metrics
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
@@ -29,16 +28,6 @@ class Point(NamedTuple):
     tag: str
     value: float
 
-    @property
-    def begun(self) -> str:
-        """The command that the run was started with, without what lengthened it."""
-        return self.command.split(THEN)[0]
-
-    @property
-    def is_float32(self) -> bool:
-        """Whether the run computed in float32: as asked, or on a machine without bfloat16."""
-        return was_float32(self.machine) or "--precision float32" in self.command
-
 
 def read_curve(run_dir: Path) -> list[Point]:
     """Read the curves of a run folder.
@@ -52,6 +41,25 @@ def read_curve(run_dir: Path) -> list[Point]:
         for row in read_metrics(run_dir)
         if row.tag in TAGS
     ]
+
+
+class Kept(Protocol):
+    """A row of a file that says which run it is of."""
+
+    @property
+    def env_id(self) -> str:
+        """Its game."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """As `command_of` gives it."""
+        ...
+
+
+def is_same_run(one: Kept, other: Kept) -> bool:
+    """Whether two rows of one name are of one run, be it lengthened in between."""
+    return (one.env_id, begun(one.command)) == (other.env_id, begun(other.command))
 
 
 def name_taken(name: str, path: Path) -> str:
@@ -74,11 +82,9 @@ def collect(run_dirs: Sequence[Path], path: Path) -> None:
     known = read_rows(path, Point)
     new = {point.run: point for point in points}
     for point in known:
-        same = new.get(point.run, point)
-        if (point.env_id, point.begun) != (same.env_id, same.begun):
+        if not is_same_run(point, new.get(point.run, point)):
             raise ValueError(name_taken(point.run, path))
-    names = {name_of(run_dir) for run_dir in run_dirs}
-    kept = [point for point in known if point.run not in names]
+    kept = [point for point in known if point.run not in new]
     write_rows(path, Point._fields, [*kept, *points])
 
 

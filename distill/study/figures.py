@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from distill.origins import small_network_of
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.cells import Cell
 from distill.study.curves import TEACHER_CURVE, Point
+from distill.study.naming import name_of_small
 from distill.study.rungs import Rung
 
 STUDENTS = ("plain", "curious")
@@ -150,26 +150,6 @@ def levels_of(
             mean = float(np.mean([outcome.student_mean for outcome in cell.outcomes]))
             levels.setdefault(game, {})[f"{student}, distilled from the good teacher"] = mean
     return levels
-
-
-def name_of_small(point: Point) -> str:
-    """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
-    told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
-    precision = ["in float32"] if point.is_float32 else []
-    return ", ".join([point.kind, *settings_in(point.begun, but=told), *precision])
-
-
-def settings_in(command: str, *, but: Container[str]) -> list[str]:
-    """List the settings of a command, but for those of some names."""
-    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", command)
-    return [setting_text(name, value) for name, value in found if name not in but]
-
-
-def setting_text(name: str, value: str) -> str:
-    """Write a setting; of a teacher to go on from, where its steps ended."""
-    if name == "init_from" and (steps := re.search(r"n_iters(\d+)\.zip", value)):
-        return f"from step {int(steps[1]):,}"
-    return f"{name} {value}".strip()
 
 
 def draw_zoo(

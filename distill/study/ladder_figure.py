@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from distill.origins import THEN
 from distill.study.curves import TEACHER_CURVE, Point
-from distill.study.figures import curve, draw_zoo, finish, panels, settings_in
+from distill.study.figures import curve, draw_zoo, finish, panels
+from distill.study.naming import settings_in
 from distill.study.rungs import Rung
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel

@@ -10,6 +10,7 @@ from distill.cli import parse_settings
 from distill.origins import THEN
 from distill.study.curves import Point
 from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
+from distill.study.naming import is_float32
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
@@ -52,7 +53,7 @@ def draw_published(
         stock: the same of stock SB3 at the same settings, run for comparison.
     """
     shown = [p for p in points if p.run in names]
-    precise = {p.run: "float32" if p.is_float32 else "bfloat16" for p in shown}
+    precise = {p.run: "float32" if is_float32(p) else "bfloat16" for p in shown}
     labels = {run: f"{names[run]}, {precision}" for run, precision in precise.items()}
     colors = colors_of(sorted(labels.values()))
     figure, games = panels(sorted({p.env_id for p in shown}))

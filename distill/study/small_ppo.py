@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from distill.origins import read_origin, small_network_of
 from distill.protocol import is_of_student_games
 from distill.rows import read_rows, write_rows
-from distill.run_folder import name_of, read_run
-from distill.study.curves import name_taken
+from distill.run_folder import read_run
+from distill.study.curves import is_same_run, name_taken
 from distill.study.rungs import teacher_records
 
 
@@ -42,7 +42,8 @@ def read_small_score(run_dir: Path) -> SmallScore | None:
     origin = read_origin(run_dir)
     if small_network_of(origin["kind"]) is None:
         return None
-    last = _last_record(Path(read_run(run_dir)["settings"]["teachers_dir"]), name_of(run_dir))
+    folder = Path(read_run(run_dir)["settings"]["teachers_dir"])
+    last = _last_record(folder, {name: origin[name] for name in ("run", "env_id", "seed")})
     evaluation = last.get("evaluation", {})
     if not is_of_student_games(evaluation) or evaluation["sampled"]["ci95"] is None:
         return None
@@ -60,9 +61,14 @@ def read_small_score(run_dir: Path) -> SmallScore | None:
     )
 
 
-def _last_record(folder: Path, run: str) -> dict[str, Any]:
-    """Return the record of a run's teacher of most steps; an empty one if it has none."""
-    mine = [record for record in teacher_records(folder).values() if record.get("run") == run]
+def _last_record(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run's teacher of most steps; an empty one if it has none.
+
+    Args:
+        folder: where the teachers are, others' too.
+        run: its name, game and seed, as records have them.
+    """
+    mine = [record for record in teacher_records(folder).values() if run.items() <= record.items()]
     return max(mine, key=lambda record: record["steps"], default={})
 
 
@@ -78,7 +84,7 @@ def collect_small_scores(run_dirs: Sequence[Path], path: Path) -> int:
     rows = {row.run: row for row in read_rows(path, SmallScore)}
     found = [row for run_dir in run_dirs if (row := read_small_score(run_dir)) is not None]
     for row in found:
-        if row.command != rows.get(row.run, row).command:
+        if not is_same_run(row, rows.get(row.run, row)):
             raise ValueError(name_taken(row.run, path))
     rows |= {row.run: row for row in found}
     write_rows(path, SmallScore._fields, list(rows.values()))

@@ -16,6 +16,7 @@ from distill.statistics import Interval, t_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
+from distill.study.naming import begun, is_float32, name_of_small, settings_in
 from distill.study.probe import Probe
 from distill.study.rungs import Rung, shipped_teachers
 from distill.study.small_ppo import SmallScore
@@ -135,22 +136,31 @@ def probe_section(rows: Sequence[Probe]) -> str:
 
 
 def small_ppo_table(rows: Sequence[SmallScore], rungs: Sequence[Rung]) -> str:
-    """Lay out the scores of PPO at a student's size: a row a game and kind, its seeds together.
+    """Lay out the scores of PPO at a student's size: a row a setting, its seeds together.
 
     Args:
-        rows: the scores.
+        rows: the scores; of two runs that differ in nothing the later counts.
         rungs: of the teachers that ship, among them each game's good one.
     """
     good = {rung.env_id: rung for rung in rungs if rung.grade == "good"}
-    lines = [["game", "PPO", "share of the good teacher's", "score of each seed", "training, min"]]
-    for env_id, kind in dict.fromkeys((row.env_id, row.kind) for row in rows):
-        mine = [row for row in rows if (row.env_id, row.kind) == (env_id, kind)]
-        mine.sort(key=lambda row: row.seed)
-        span = good[env_id].mean - good[env_id].floor
-        share = mean_text([(row.mean - good[env_id].floor) / span for row in mine])
+    columns = ("share of the good teacher's", "score of each seed", "training, min")
+    lines = [["game", "PPO", "steps", *columns]]
+    alike: dict[tuple[Any, ...], dict[int, SmallScore]] = {}
+    for row in rows:
+        settings = settings_in(begun(row.command), but=("seed", "precision"))
+        key = row.env_id, row.kind, row.steps, is_float32(row), *sorted(settings)
+        alike.setdefault(key, {})[row.seed] = row
+    for seeds in alike.values():
+        mine = [seeds[seed] for seed in sorted(seeds)]
+        first = mine[0]
+        share = "no good teacher"
+        if teacher := good.get(first.env_id):
+            span = teacher.mean - teacher.floor
+            share = mean_text([(row.mean - teacher.floor) / span for row in mine])
         scores = "; ".join(interval_text(row.mean, row.low, row.high) for row in mine)
         minutes = f"{np.median([row.wall_seconds for row in mine]) / 60:,.0f}"
-        lines.append([env_id, kind.removeprefix(SMALL_PPO), share, scores, minutes])
+        name = name_of_small(first).removeprefix(SMALL_PPO)
+        lines.append([first.env_id, name, f"{first.steps:,}", share, scores, minutes])
     return as_table(lines)
 
 

@@ -1,0 +1,65 @@
+"""Names of runs of PPO, made of their commands: the settings, but for game, seed and length."""
+
+import re
+from collections.abc import Container
+from dataclasses import fields
+from typing import Protocol
+
+from distill.device import was_float32
+from distill.origins import THEN
+from distill.parsing import flag
+from distill.settings import info_of
+from distill.teacher_config import TeacherConfig
+
+SWITCHES = {f.name for f in fields(TeacherConfig) if info_of(f).parse is flag}  # take no value
+
+
+class PpoRun(Protocol):
+    """What is on record of a run."""
+
+    @property
+    def kind(self) -> str:
+        """As `kind_of` calls it."""
+        ...
+
+    @property
+    def machine(self) -> str:
+        """As `provenance` describes it."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """As `command_of` gives it."""
+        ...
+
+
+def begun(command: str) -> str:
+    """Return what a run was started with, without what lengthened it."""
+    return command.split(THEN)[0]
+
+
+def is_float32(run: PpoRun) -> bool:
+    """Whether a run computed in float32: as asked, or on a machine without bfloat16."""
+    return was_float32(run.machine) or "--precision float32" in run.command
+
+
+def name_of_small(run: PpoRun) -> str:
+    """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
+    told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
+    precision = ["in float32"] if is_float32(run) else []
+    return ", ".join([run.kind, *settings_in(begun(run.command), but=told), *precision])
+
+
+def settings_in(command: str, *, but: Container[str]) -> list[str]:
+    """List the settings of a command, but for those of some names."""
+    found = re.findall(r"--(\S+)(?: ([^-\s]\S*))?", command)
+    return [setting_text(name, value) for name, value in found if name not in but]
+
+
+def setting_text(name: str, value: str) -> str:
+    """Write a setting; of a teacher to go on from, where its steps ended."""
+    if name.removeprefix("no-") in SWITCHES:  # a word behind it is another argument
+        return name
+    if name == "init_from" and (steps := re.search(r"n_iters(\d+)\.zip", value)):
+        return f"from step {int(steps[1]):,}"
+    return f"{name} {value}".strip()
