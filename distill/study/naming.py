@@ -11,7 +11,7 @@ from distill.parsing import flag
 from distill.settings import info_of
 from distill.teacher_config import TeacherConfig
 
-SWITCHES = {f.name for f in fields(TeacherConfig) if info_of(f).parse is flag}  # take no value
+BOOLEANS = {f.name for f in fields(TeacherConfig) if info_of(f).parse is flag}  # take no value
 
 
 class PpoRun(Protocol):
@@ -58,7 +58,7 @@ def settings_in(command: str, *, but: Container[str]) -> list[str]:
 
 def setting_text(name: str, value: str) -> str:
     """Write a setting; of a teacher to go on from, where its steps ended."""
-    if name.removeprefix("no-") in SWITCHES:  # a word behind it is another argument
+    if name.removeprefix("no-") in BOOLEANS:  # a word behind it is another argument
         return name
     if name == "init_from" and (steps := re.search(r"n_iters(\d+)\.zip", value)):
         return f"from step {int(steps[1]):,}"
