@@ -144,7 +144,9 @@ class DistillConfig:
         share,
     )
     epsilon: LinearSchedule = probability(0.1, "probability of a random action", 0.5)
-    teacher_mix: LinearSchedule = probability(0.0, "probability that the teacher acts")
+    teacher_mix: LinearSchedule = probability(
+        0.0, "probability that the teacher acts where no action is random"
+    )
     seed: int = seed_option(0)
     device: str = device_option()
     precision: str = precision_option()

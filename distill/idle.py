@@ -6,6 +6,7 @@ from dataclasses import replace
 from distill.cli import Switch
 from distill.config import DistillConfig
 from distill.losses import TEMPERED
+from distill.schedules import LinearSchedule
 
 # Settings that nothing listens to without another, or but at some of its values.
 OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
@@ -52,6 +53,7 @@ def refuse_idle(cfg: DistillConfig) -> None:
             uncertainty changed nothing.
     """
     _refuse_too_short(cfg)
+    _refuse_over_too_soon(cfg)
     _refuse_weightless(cfg)
     _refuse_unused_reward(cfg)
     if not cfg.weights(JUST_BEFORE_THE_END).keys() & {"distill", "policy"}:
@@ -78,6 +80,27 @@ def refuse_idle(cfg: DistillConfig) -> None:
             f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
             f" {', '.join(f'--{name} 0' for name in off)}"
         )
+
+
+def _refuse_over_too_soon(cfg: DistillConfig) -> None:
+    rollout_steps = cfg.n_envs * cfg.n_steps
+    due = cfg.learning_starts + cfg.steps_per_update
+    first = (due - 1) // rollout_steps * rollout_steps  # where the rollout begins that it is after
+    shapes_encoder = cfg.use_icm and cfg.curiosity in ("aux", "both")
+    wanted = {
+        "w_distill": cfg.use_teacher,
+        "c_ext": not cfg.c_ext.is_zero,
+        "c_int": cfg.use_bonus,
+        "w_icm": shapes_encoder and not cfg.w_icm.is_zero,
+    }
+    for name, is_on in wanted.items():
+        schedule: LinearSchedule = getattr(cfg, name)
+        if is_on and not schedule.lasts(first / cfg.total_steps):
+            raise ValueError(
+                f"--{name} must be above 0 at some time from step {first:,} on, when the first"
+                f" update is made, got {schedule}, which is over by then: it is of all"
+                f" {cfg.total_steps:,} steps"
+            )
 
 
 def _refuse_weightless(cfg: DistillConfig) -> None:

@@ -47,7 +47,9 @@ def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
 
 
 @torch.no_grad()  # metrics only describe
-def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
+def describe(
+    out: Losses, batch: Batch | None, *, knows_uncertainty: bool
+) -> dict[str, Tensor | float]:
     """Return the metrics of one minibatch by tag."""
     metrics: dict[str, Tensor | float] = {f"loss/{k}": v.detach() for k, v in out.terms.items()}
     if batch is None or out.logits is None or out.kl is None:
@@ -59,7 +61,7 @@ def describe(out: Losses, batch: Batch | None) -> dict[str, Tensor | float]:
         "distill/teacher_entropy": losses.entropy(teacher).mean(),
         "distill/student_entropy": losses.entropy(student).mean(),
     }
-    if bool(batch.uncertainty.any()):
+    if knows_uncertainty:
         metrics["uncertainty/mean"] = batch.uncertainty.mean()
     if out.icm is not None:
         metrics |= {

@@ -45,7 +45,7 @@ class LinearSchedule(NamedTuple):
 
     @classmethod
     def parse_rate(cls, text: str) -> "LinearSchedule":
-        """Read a schedule of step sizes.
+        """Read a schedule of step sizes, or of how far a step may go.
 
         Raises:
             ValueError: as `parse` does, and if it is 0 throughout, so that nothing is learned.

@@ -15,7 +15,7 @@ TAGS = {
     "rnd/intrinsic_reward": "mean intrinsic reward of the newest rollout, before scaling",
     "uncertainty/mean": "mean uncertainty of samples; 1: answers move as far as they usually do",
     "explore/epsilon": "probability of a random action",
-    "explore/teacher_mix": "probability that the teacher acts",
+    "explore/teacher_mix": "probability that the teacher acts where no action is random",
     "explore/coverage": "distinct frames (12 x 12, 16 grays) since the last multiple of 1e5 steps",
     "explore/bonus_std": "running std of the intrinsic reward's discounted return, its scale",
     "explore/bonus_share": "c_int bonus / (that + c_ext game reward), absolute sums over a rollout",

@@ -62,7 +62,9 @@ class TeacherConfig:
     n_epochs: int = option(2, "passes over each rollout", positive_int)
     optimizer: str = optimizer_option()
     learning_rate: LinearSchedule = rate(2.5e-4, "step size of Adam and Muon")
-    clip_range: LinearSchedule = schedule(0.1, 0.1, "PPO's clipping range")
+    clip_range: LinearSchedule = schedule(
+        0.1, 0.1, "PPO's clipping range", parse=LinearSchedule.parse_rate
+    )
     gamma: float = option(0.99, "discount factor a step", fraction)
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     w_value: float = option(0.5, "weight of the value loss", nonnegative)

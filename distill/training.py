@@ -107,7 +107,9 @@ def learn(
             continue
         out = losses_of(run, batch, policy_batch, weights, cfg.encoder_gradient(progress))
         if i == n_due - 1:
-            metrics = describe(out, batch) | ({} if newest is None else newest.metrics)
+            known = cfg.needs_uncertainty(progress)  # else the ring fills with zeros
+            metrics = describe(out, batch, knows_uncertainty=known)
+            metrics |= {} if newest is None else newest.metrics
             if measure_gradients:
                 norms = run.learner.gradient_norms(out.terms)
                 metrics |= {f"grad_norm/{name}": norm for name, norm in norms.items()}

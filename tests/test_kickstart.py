@@ -162,7 +162,7 @@ def test_without_a_record_a_teachers_name_says_its_steps(teacher_path):
     assert predecessors.first_step(cfg) == 40
 
 
-@pytest.mark.parametrize("name", ["w_kickstart", "learning_rate"])
+@pytest.mark.parametrize("name", ["w_kickstart", "learning_rate", "clip_range"])
 def test_a_schedule_that_is_over_when_training_goes_on_is_refused(teacher_path, name):
     teacher_path.with_suffix(".json").write_text(json.dumps({"steps": 32}))
     late = {name: LinearSchedule(1e-3, 0.0, 0.5)}
@@ -172,6 +172,18 @@ def test_a_schedule_that_is_over_when_training_goes_on_is_refused(teacher_path, 
     cfg = config(init_from=teacher_path, kickstart=teacher_path, **rates)
     predecessors.check_steps(cfg)
     assert predecessors.first_step(cfg) == 32
+
+
+@pytest.mark.parametrize("name", ["w_kickstart", "learning_rate", "clip_range"])
+def test_a_schedule_that_is_over_when_the_policy_begins_to_learn_is_refused(
+    student_path, teacher_path, name
+):
+    both = {"init_from": student_path, "kickstart": teacher_path, "warm_up_steps": 32}
+    rates = {"w_kickstart": LinearSchedule(1.0, 0.0)} | {name: LinearSchedule(1e-3, 0.0, 0.5)}
+    said = f"--{name} must be above 0 at some time after the 32 steps of --warm_up_steps, got"
+    with pytest.raises(ValueError, match=said):
+        predecessors.check_steps(config(**both, **rates))
+    predecessors.check_steps(config(**both, **rates | {name: LinearSchedule(1e-3, 0.0, 0.51)}))
 
 
 def test_a_students_steps_do_not_count(student_path):

@@ -572,6 +572,26 @@ def test_curiosity_that_would_change_nothing_is_refused(settings, named):
         refuse_idle(DistillConfig(use_curiosity=True, **settings))
 
 
+EARLY = LinearSchedule(1.0, 0.0, 0.01)  # over after 1,000 steps; the first update is after 2,048
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("c_int", {"use_curiosity": True, "curiosity": "bonus", "total_steps": 2048}),
+        ("c_int", {"use_curiosity": True, "c_int": EARLY}),
+        ("w_icm", {"use_curiosity": True, "curiosity": "aux", "w_icm": EARLY}),
+        ("w_distill", {"w_distill": EARLY, "c_ext": ON}),
+        ("c_ext", {"c_ext": EARLY}),
+    ],
+)
+def test_what_is_over_before_the_first_update_is_refused(name, settings):
+    said = f"--{name} must be above 0 at some time from step 1,792 on, when the first update is"
+    with pytest.raises(ValueError, match=said):
+        refuse_idle(DistillConfig(**settings))
+    refuse_idle(DistillConfig(**settings | {"learning_starts": 0}))
+
+
 def test_uncertainty_weights_no_divergence_that_never_counts():
     cfg = DistillConfig(w_distill=OFF, c_ext=ON, use_uncertainty=True)
     assert not cfg.needs_uncertainty(0.5)

@@ -264,6 +264,7 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     where = ["--init_from", "s.safetensors", "--kickstart", str(teacher), "--run_dir", "run"]
     small = [word for word in SMALL if word not in ("--network", "0.1pct")]
     where += ["--warm_up_steps", "256", "--checkpoint_steps", "1", "--learning_rate", "1e-3"]
+    where += ["--w_kickstart", "1:0"]  # by default it is over when the policy begins to learn
     assert run_main(monkeypatch, ppo_teacher, "384", *small, *where) == 0
     taught = torch.load(Path("run", NAMES[1]), weights_only=True)
     assert taught["steps"] == 256
@@ -694,6 +695,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["1e5", "--gamma", "1.5"], ["--gamma", "'1.5'", "from 0 to 1"]),
         (["1e5", "--batch_size", "1"], ["--batch_size", "at least 2", "got 1"]),
         (["1e5", "--learning_rate", "0"], ["--learning_rate must be above 0 at some time"]),
+        (["1e5", "--clip_range", "0"], ["--clip_range must be above 0 at some time"]),
         (["1e5", "--clip_range", "1e300"], ["--clip_range", "1e300", "from 1e-38 to 1e+38"]),
         (["1e5", "--n_envs", "1", "--n_steps", "1"], ["--n_envs", "at least 2", "got 1"]),
         (["1e5", "--run_dir", "exists"], ["--run_dir", "exists", "--resume exists"]),

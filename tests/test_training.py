@@ -560,6 +560,7 @@ def test_a_teacher_is_asked_no_more_once_its_doubts_weight_nothing():
     doubted = [step for step, row in tracker.rows if "uncertainty/mean" in row]
     assert doubted
     assert max(doubted) < 160  # by then the ring has forgotten the last doubts, of step 80
+    assert max(doubted) <= 80  # and until then it has zeros among them, which would pass for trust
 
 
 def test_a_ring_that_could_hold_no_whole_pair_is_refused_with_the_smallest_size():

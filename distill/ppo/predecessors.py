@@ -51,6 +51,7 @@ def check_steps(cfg: TeacherConfig) -> None:
     assert cfg.total_steps is not None
     if cfg.init_from is None:
         return
+    done, had = first_step(cfg), f"steps that --init_from {cfg.init_from} had"
     if not is_teacher(cfg.init_from):
         rollout_steps = cfg.n_envs * cfg.n_steps
         last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
@@ -60,21 +61,19 @@ def check_steps(cfg: TeacherConfig) -> None:
                 f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
                 " value head would learn"
             )
-        return
-    done = first_step(cfg)
-    if cfg.total_steps <= done:
+        done, had = cfg.warm_up_steps, "steps of --warm_up_steps"
+    elif cfg.total_steps <= done:
         raise ValueError(
             f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
             f" {done:,}, got {cfg.total_steps:,}"
         )
-    schedules = {"learning_rate": cfg.learning_rate}
+    schedules = {"learning_rate": cfg.learning_rate, "clip_range": cfg.clip_range}
     schedules |= {"w_kickstart": cfg.w_kickstart} if cfg.kickstart is not None else {}
     for name, schedule in schedules.items():
         if not schedule.lasts(done / cfg.total_steps):
             raise ValueError(
-                f"--{name} must be above 0 at some time after the {done:,} steps that --init_from"
-                f" {cfg.init_from} had, got {schedule}, which is over by then: it is of all"
-                f" {cfg.total_steps:,}"
+                f"--{name} must be above 0 at some time after the {done:,} {had}, got {schedule},"
+                f" which is over by then: it is of all {cfg.total_steps:,}"
             )
 
 
