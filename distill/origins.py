@@ -50,10 +50,9 @@ def kind_of(settings: Mapping[str, Any]) -> str:
         return "curious" if settings.get("use_curiosity") else "plain"
     network = settings.get("network", TEACHER_NETWORK)
     first = settings.get("init_from")
-    player = "teacher" if first and is_teacher(Path(first)) else "student"
-    if network == TEACHER_NETWORK and not (first and player == "student"):
+    origin = f" from a {'teacher' if is_teacher(Path(first)) else 'student'}" if first else ""
+    if network == TEACHER_NETWORK and origin != " from a student":
         return "teacher"
-    origin = f" from a {player}" if first else ""
     near = ", kickstarted" if settings.get("kickstart") else ""
     return f"{SMALL_PPO}{network}{origin}{near}"
 

@@ -18,6 +18,33 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...
     write_text(path, text.getvalue())
 
 
+def name_taken(name: str, path: Path) -> str:
+    """Say that a file has the numbers of another run called so."""
+    return f"{path} has another run called {name}: rename the folder, or remove its rows there"
+
+
+def put_rows(
+    path: Path, kind: type[Any], new: Sequence[Any], *, is_same: Callable[[Any, Any], bool]
+) -> None:
+    """Add records with a `run` to a CSV file, one a run; that of a run in it is replaced.
+
+    Args:
+        path: of the file.
+        kind: the records, named tuples.
+        new: to add.
+        is_same: whether two records of runs of one name are of one run.
+
+    Raises:
+        ValueError: if another run of the same name is in it.
+    """
+    rows = {row.run: row for row in read_rows(path, kind)}
+    for row in new:
+        if not is_same(row, rows.get(row.run, row)):
+            raise ValueError(name_taken(row.run, path))
+    rows |= {row.run: row for row in new}
+    write_rows(path, kind._fields, list(rows.values()))
+
+
 def read_rows(
     path: Path, kind: Callable[..., RowT], *, is_being_written: bool = False
 ) -> list[RowT]:

@@ -69,9 +69,11 @@ def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | No
     run_dir = asked.settings.resume
     if run_dir is None:
         return None
-    saved_settings(asked, run_dir)
     record = read_result(run_dir)
-    return None if record is None else (record, describe_finished(run_dir, record))
+    if record is None:
+        return None
+    saved_settings(asked, run_dir)  # which refuses others
+    return record, describe_finished(run_dir, record)
 
 
 def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:

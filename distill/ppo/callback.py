@@ -70,9 +70,14 @@ class TeacherCallback(BaseCallback):
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
 
     def _on_training_start(self) -> None:
-        assert self._cfg.total_steps is not None
+        total_steps, run = self._cfg.total_steps, self._origin["run"]
+        assert total_steps is not None
         self._checkpoint_due = Every(self._cfg.checkpoint_steps, self.num_timesteps)
-        self._marks = [mark for mark in ladder(self._cfg.total_steps) if mark > self.num_timesteps]
+        self._marks = [mark for mark in ladder(total_steps) if mark > self.num_timesteps]
+        # A run that could not write its last teacher is resumed at its end, where it is still due.
+        last = teacher_path(self._cfg, self._started, run, total_steps)
+        if not self._marks and not last.exists():
+            self._marks = [total_steps]
         self._began = self.num_timesteps
         self._seen_score = bool(self.model.ep_info_buffer)
 
@@ -105,11 +110,6 @@ class TeacherCallback(BaseCallback):
     def _on_training_end(self) -> None:
         self._check_finite()
         self._keep_due_teachers()
-        total_steps, run = self._cfg.total_steps, self._origin["run"]
-        assert total_steps is not None
-        # A run that could not write its last teacher is resumed at its end, where none is due.
-        if not teacher_path(self._cfg, self._started, run, total_steps).exists():
-            self._keep_teacher(total_steps)
         self._save()
 
     def _check_finite(self) -> None:

@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from distill.origins import read_origin
-from distill.rows import read_rows, write_rows
-from distill.study.naming import begun
+from distill.rows import name_taken, read_rows, write_rows
+from distill.study.naming import is_same_run
 from distill.tracking import read_metrics
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
@@ -41,30 +41,6 @@ def read_curve(run_dir: Path) -> list[Point]:
         for row in read_metrics(run_dir)
         if row.tag in TAGS
     ]
-
-
-class Kept(Protocol):
-    """A row of a file that says which run it is of."""
-
-    @property
-    def env_id(self) -> str:
-        """Its game."""
-        ...
-
-    @property
-    def command(self) -> str:
-        """As `command_of` gives it."""
-        ...
-
-
-def is_same_run(one: Kept, other: Kept) -> bool:
-    """Whether two rows of one name are of one run, be it lengthened in between."""
-    return (one.env_id, begun(one.command)) == (other.env_id, begun(other.command))
-
-
-def name_taken(name: str, path: Path) -> str:
-    """Say that a file has the numbers of another run called so."""
-    return f"{path} has another run called {name}: rename the folder, or remove its rows there"
 
 
 def values_of(run_dir: Path, tag: str) -> list[float]:

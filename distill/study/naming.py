@@ -1,4 +1,4 @@
-"""Names of runs of PPO, made of their commands: the settings, but for game, seed and length."""
+"""Runs told by their commands: which is which, and names made of their settings."""
 
 import re
 from collections.abc import Container
@@ -14,12 +14,17 @@ from distill.teacher_config import TeacherConfig
 BOOLEANS = {f.name for f in fields(TeacherConfig) if info_of(f).parse is flag}  # take no value
 
 
-class PpoRun(Protocol):
+class OnRecord(Protocol):
     """What is on record of a run."""
 
     @property
     def kind(self) -> str:
         """As `kind_of` calls it."""
+        ...
+
+    @property
+    def env_id(self) -> str:
+        """Its game."""
         ...
 
     @property
@@ -38,12 +43,17 @@ def begun(command: str) -> str:
     return command.split(THEN)[0]
 
 
-def is_float32(run: PpoRun) -> bool:
+def is_same_run(one: OnRecord, other: OnRecord) -> bool:
+    """Whether what is on record of two runs of one name is of one, be it lengthened in between."""
+    return (one.env_id, begun(one.command)) == (other.env_id, begun(other.command))
+
+
+def is_float32(run: OnRecord) -> bool:
     """Whether a run computed in float32: as asked, or on a machine without bfloat16."""
     return was_float32(run.machine) or "--precision float32" in run.command
 
 
-def name_of_small(run: PpoRun) -> str:
+def name_of_small(run: OnRecord) -> str:
     """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
     told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
     precision = ["in float32"] if is_float32(run) else []

@@ -9,10 +9,10 @@ from distill.config import DistillConfig
 from distill.floors import share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
-from distill.rows import read_rows, write_rows
+from distill.rows import put_rows
 from distill.run_folder import read_result
 from distill.settings import from_mapping
-from distill.study.curves import name_taken, values_of
+from distill.study.curves import values_of
 from distill.study.plan import decisive, identity
 from distill.study.rungs import Rung
 
@@ -137,11 +137,6 @@ def collect_outcomes(run_dirs: Sequence[Path], path: Path) -> int:
         ValueError: if another run of the same name is in it, or one has settings that this version
             does not know.
     """
-    rows = {row.run: row for row in read_rows(path, Outcome)}
     found = [row for run_dir in run_dirs if (row := read_outcome(run_dir)) is not None]
-    for row in found:
-        if row.identity != rows.get(row.run, row).identity:
-            raise ValueError(name_taken(row.run, path))
-    rows |= {row.run: row for row in found}
-    write_rows(path, Outcome._fields, list(rows.values()))
+    put_rows(path, Outcome, found, is_same=lambda one, other: one.identity == other.identity)
     return len(found)

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from distill.origins import read_origin, small_network_of
 from distill.protocol import is_of_student_games
-from distill.rows import read_rows, write_rows
+from distill.rows import put_rows
 from distill.run_folder import read_run
-from distill.study.curves import is_same_run, name_taken
+from distill.study.naming import is_same_run
 from distill.study.rungs import teacher_records
 
 
@@ -81,11 +81,6 @@ def collect_small_scores(run_dirs: Sequence[Path], path: Path) -> int:
     Raises:
         ValueError: if another run of the same name is in it.
     """
-    rows = {row.run: row for row in read_rows(path, SmallScore)}
     found = [row for run_dir in run_dirs if (row := read_small_score(run_dir)) is not None]
-    for row in found:
-        if not is_same_run(row, rows.get(row.run, row)):
-            raise ValueError(name_taken(row.run, path))
-    rows |= {row.run: row for row in found}
-    write_rows(path, SmallScore._fields, list(rows.values()))
+    put_rows(path, SmallScore, found, is_same=is_same_run)
     return len(found)
