@@ -152,6 +152,9 @@ class CompareConfig:
     n_threads: int = option(1, "threads of each run", positive_int)
     retries: int = option(1, "further attempts at a run that fails", nonnegative_int)
     shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)
+    known: Path | None = option(
+        None, "leave out runs that this file has, such as scripts/results/distillation.csv", Path
+    )
     dry_run: bool = option(False, "list the runs and start none", flag)
     teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
 

@@ -3,6 +3,7 @@
     python scripts/compare.py --grid curiosity --dry_run    # list its runs
     python scripts/compare.py --grid curiosity              # run them, one a core at a time
     python scripts/compare.py --grid curiosity --shard 1/2  # half of them, on one of two machines
+    python scripts/compare.py --grid curiosity --known scripts/results/distillation.csv  # the rest
 
 Start it again, and it goes on: finished runs are skipped, broken ones continue from their
 checkpoints. The runs, their logs and a manifest with a line a run are below --out;
@@ -12,6 +13,7 @@ checkpoints. The runs, their logs and a manifest with a line a run are below --o
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
@@ -19,19 +21,25 @@ from distill import cli
 from distill.device import n_cores
 from distill.errors import run_command
 from distill.progress import Interruption, Progress
+from distill.rows import read_rows
 from distill.study.axes import BEST, GRADES
+from distill.study.cells import by_identity
 from distill.study.jobs import Job, make_jobs
+from distill.study.outcomes import Outcome
 from distill.study.plan import Run, plan, teachers_by_grade
 from distill.study.runner import Study
 from distill.tool_config import CompareConfig, Shard
 
 
 def planned_runs(cfg: CompareConfig) -> list[Run]:
-    """List this shard's runs.
+    """List this shard's runs, without those that are known.
 
     Raises:
-        FileNotFoundError: if no teacher of the grid's games has a grade.
+        FileNotFoundError: if no teacher of the grid's games has a grade, or there is no file of
+            known runs.
+        ValueError: if that is damaged.
     """
+    known = read_known(cfg.known) if cfg.known is not None else {}
     teachers = teachers_by_grade(cfg.teachers_dir)
     runs = plan(cfg.grid, teachers)
     if not runs:
@@ -40,7 +48,14 @@ def planned_runs(cfg: CompareConfig) -> list[Run]:
             f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}, of a game"
             f" of --grid {cfg.grid}"
         )
-    return shard_of(runs, cfg.shard)
+    return [run for run in shard_of(runs, cfg.shard) if run.id not in known]
+
+
+def read_known(path: Path) -> dict[str, Outcome]:
+    """Read the results that a file has, by what decided them."""
+    if not path.is_file():
+        raise FileNotFoundError(f"--known must be a .csv of results, got {path}: no such file")
+    return by_identity(read_rows(path, Outcome))
 
 
 def shard_of(runs: Sequence[Run], shard: Shard) -> list[Run]:
@@ -70,7 +85,7 @@ def describe(job: Job) -> str:
 def summary(jobs: Sequence[Job]) -> str:
     """Count the jobs by how they stand."""
     counts = Counter(job.status for job in jobs)
-    return ", ".join(f"{n} {status}" for status, n in counts.items())
+    return ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to run"
 
 
 def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
@@ -102,9 +117,8 @@ def main() -> None:
     """List the grid, or run it."""
     cfg = cli.parse_settings(CompareConfig, __doc__ or "")
     jobs = make_jobs(planned_runs(cfg), cfg.out)
-    if cfg.dry_run:
-        print("\n".join(map(describe, jobs)))
-        print(f"{cfg.grid}: {summary(jobs)}")
+    if cfg.dry_run or not jobs:
+        print("\n".join([*map(describe, jobs), f"{cfg.grid}: {summary(jobs)}"]))
         return
     interrupted = run_study(cfg, jobs)
     print(f"{cfg.grid}: {summary(jobs)}")

@@ -1,6 +1,7 @@
 """scripts/compare.py as a user runs it: what it lists, starts and refuses."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.plan import plan
 from distill.tool_config import Shard
 
+ROOT = Path(__file__).resolve().parent.parent
 GRADED = (BEST, *GRADES)
 
 PROGRAM = """
@@ -67,6 +69,36 @@ def test_shards_share_the_grid_without_overlap(command, teachers):
     ]
     assert sorted(run for shard in listed[1:] for run in shard) == sorted(listed[0])
     assert len(set(map(len, listed[1:]))) == 1
+
+
+def test_known_runs_are_left_out(command):
+    """The committed results and what the README says is not run make up a grid, in any folder."""
+    args = ("--grid", "best", "--dry_run", "--teachers_dir", ROOT / "teachers")
+    *runs, count = command(*args)[1].splitlines()
+    known = ("--known", ROOT / "scripts" / "results" / "distillation.csv")
+    *rest, rest_count = command(*args, *known)[1].splitlines()
+    said = re.search(r"(\d+) of (\d+) runs of .*--grid best`", (ROOT / "README.md").read_text())
+    assert said is not None
+    n_done, n_runs = map(int, said.groups())
+    assert (len(runs), count) == (n_runs, f"best: {n_runs} planned")
+    assert len(rest) == n_runs - n_done
+    assert set(rest) < set(runs)
+    assert rest_count == (f"best: {len(rest)} planned" if rest else "best: nothing to run")
+
+
+def test_a_grid_of_which_all_is_known_ends_at_once(tmp_path, command):
+    known = ("--known", ROOT / "scripts" / "results" / "distillation.csv")
+    args = ("--grid", "updates", "--teachers_dir", ROOT / "teachers", *known)
+    assert command(*args) == (0, "updates: nothing to run\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+def test_a_file_of_known_runs_that_is_not_there_is_refused(command, teachers):
+    status, out, err = command("--grid", "sampling", "--known", "none.csv")
+    assert (status, out) == (2, "")
+    assert err == (
+        "compare.py: error: --known must be a .csv of results, got none.csv: no such file\n"
+    )
 
 
 @pytest.mark.parametrize("grid", ["curiosity", "best", "breakout"])
