@@ -5,10 +5,10 @@
       + w_rnd L_predictor                                   on networks of its own
       + w_policy L_PPO-clip(A) + w_value L_value - w_entropy H
 
-with A the GAE of c_ext sign(r_game) + c_int r_intrinsic / running std (distill.advantages). A term
-has one name: the key of its weight and, under `loss/`, its TensorBoard tag. A term whose weight is
-zero is not computed. Plain distillation is `distill` alone; PPO from scratch at the student's size
-is w_distill 0 and c_ext 1: same code, same network.
+with A the GAE of c_ext sign(r_game) + c_int v r_intrinsic / running std (distill.advantages), v an
+uncertainty weight of mean 1. A term has one name: the key of its weight and, under `loss/`, its
+TensorBoard tag. A term whose weight is zero is not computed. Plain distillation is `distill` alone;
+PPO from scratch at the student's size is w_distill 0 and c_ext 1: same code, same network.
 """
 
 from collections.abc import Mapping

@@ -5,12 +5,15 @@ import dataclasses
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import make_figures
 import pytest
 
 from distill.config import DistillConfig
+from distill.networks import ActorCritic
 from distill.rows import read_rows
+from distill.student_files import save_student
 from distill.study import markdown, tables
 from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.probe import Probe
@@ -19,6 +22,7 @@ from distill.study.small_ppo import SmallScore
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
 from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
+from distill.types import WIDTHS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -108,6 +112,19 @@ def test_setup_commands_install_and_run_what_is_there(block):
     )
     script = command.split(".venv/bin/python ")[1].split()[0]
     assert script == "-m" or (ROOT / script).is_file()
+
+
+def test_the_student_in_a_program_of_ones_own_acts(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    student = ActorCritic(WIDTHS["0.1pct"], 6)
+    save_student(tmp_path / "runs" / "NAME" / "student.safetensors", student, {"env_id": "x"})
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["about"]["env_id"] == "x"
+    assert names["student"].action_net.weight.equal(student.action_net.weight)
+    assert names["action"].shape == (1,)
+    assert 0 <= int(names["action"]) < 6
 
 
 def test_ci_runs_the_readmes_test_command():
