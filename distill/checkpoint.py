@@ -13,7 +13,7 @@ import torch
 
 from distill import cli
 from distill.errors import is_out_of_memory
-from distill.files import write_atomically
+from distill.files import locked, write_atomically
 from distill.run_folder import read_run, resume_command
 from distill.settings import SettingsT, from_mapping
 
@@ -139,10 +139,12 @@ def reopen(
         What `saved_settings` does, whose arguments these are, and the checkpoint to continue from.
 
     Raises:
-        FileNotFoundError, ValueError: as there, and if it has no checkpoint.
+        FileNotFoundError, ValueError: as there, and if it has no checkpoint or another process is
+            at it, whose next checkpoint would be the one to continue from.
     """
     saved, record = saved_settings(asked, run_dir, beside=beside)
-    state, warnings = load_run(run_dir)
+    with locked(run_dir):
+        state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     return saved, record, state
 

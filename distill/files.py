@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,20 @@ def lock_folder(folder: Path) -> int:
         os.close(descriptor)
         raise ValueError(f"{folder} is being written by another process")
     return descriptor
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock within.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    descriptor = lock_folder(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _flush_to_disk(path: Path) -> None:

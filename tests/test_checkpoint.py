@@ -15,6 +15,7 @@ import torch
 from distill import checkpoint as module
 from distill import cli
 from distill.checkpoint import NAMES, can_resume, load_run, reopen, resumable, save_run
+from distill.files import lock_folder
 from distill.run_folder import create_run
 from distill.teacher_config import TeacherConfig
 
@@ -295,6 +296,16 @@ def test_other_settings_beside_a_run_to_resume_are_refused_by_the_names_of_their
         reopen(asked, begun)
     with pytest.raises(ValueError, match=r"brings its own settings, got --seed too"):
         reopen(asked, begun, beside=("total_steps",))
+
+
+def test_a_run_is_not_read_while_another_process_is_at_it(begun):
+    """It would go on from a checkpoint that the other one is about to follow with a later one."""
+    held = lock_folder(begun)
+    with pytest.raises(ValueError, match="is being written by another process"):
+        reopen(asked_for(begun), begun)
+    os.close(held)
+    assert reopen(asked_for(begun), begun)[2] == {"steps": 5}
+    os.close(lock_folder(begun))  # and is not held any longer
 
 
 def test_reopening_says_which_checkpoint_was_damaged(begun, capsys):
