@@ -175,8 +175,8 @@ class DistillConfig:
             )
         if not self.use_teacher and not (self.use_reward or self.use_icm):
             raise ValueError(
-                "--w_distill 0 leaves nothing to learn from without --c_ext above 0 or"
-                " --use_curiosity"
+                "--w_distill 0 leaves nothing to learn from without --c_ext above 0, or"
+                " --use_curiosity with --c_int or --w_icm above 0"
             )
         if self.use_bonus and self.gamma == 1:  # the sum of all bonuses has no end
             raise ValueError("--gamma must be below 1 with a bonus, got 1")

@@ -92,6 +92,9 @@ def _refuse_over_too_soon(cfg: DistillConfig) -> None:
         "c_ext": not cfg.c_ext.is_zero,
         "c_int": cfg.use_bonus,
         "w_icm": shapes_encoder and not cfg.w_icm.is_zero,
+        "w_rnd": cfg.use_rnd,
+        "w_policy": cfg.use_reward and not cfg.w_policy.is_zero,
+        "learning_rate": True,
     }
     for name, is_on in wanted.items():
         schedule: LinearSchedule = getattr(cfg, name)
@@ -106,7 +109,7 @@ def _refuse_over_too_soon(cfg: DistillConfig) -> None:
 def _refuse_weightless(cfg: DistillConfig) -> None:
     weighted = {
         "--importance_weights": cfg.importance_weights,
-        "--use_uncertainty": "distill" in cfg.uncertain_terms,
+        "--use_uncertainty": cfg.uncertain_terms == {"distill"},
     }
     for flag, is_on in weighted.items():
         if is_on and cfg.batch_size == 1:

@@ -583,6 +583,9 @@ EARLY = LinearSchedule(1.0, 0.0, 0.01)  # over after 1,000 steps; the first upda
         ("w_icm", {"use_curiosity": True, "curiosity": "aux", "w_icm": EARLY}),
         ("w_distill", {"w_distill": EARLY, "c_ext": ON}),
         ("c_ext", {"c_ext": EARLY}),
+        ("w_policy", {"c_ext": ON, "w_policy": EARLY}),
+        ("w_rnd", {"use_curiosity": True, "curiosity_source": "rnd", "w_rnd": EARLY}),
+        ("learning_rate", {"learning_rate": EARLY}),
     ],
 )
 def test_what_is_over_before_the_first_update_is_refused(name, settings):
@@ -616,7 +619,9 @@ def test_uncertainty_of_a_bonus_that_is_not_there_is_neither_measured_nor_accept
     assert [cfg.needs_uncertainty(progress) for progress in (0.05, 0.5)] == [True, False]
     with pytest.raises(ValueError, match="--uncertainty_target both needs a bonus of"):
         refuse_idle(cfg)
-    refuse_idle(DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target="both"))
+    both = DistillConfig(use_curiosity=True, use_uncertainty=True, uncertainty_target="both")
+    refuse_idle(both)
+    refuse_idle(replace(both, batch_size=1))  # a bonus is weighted among those of a rollout
 
 
 @pytest.mark.parametrize(

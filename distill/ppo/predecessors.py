@@ -42,31 +42,32 @@ def first_step(cfg: TeacherConfig) -> int:
 
 
 def check_steps(cfg: TeacherConfig) -> None:
-    """Check that a new run that goes on from a network has steps to learn in.
+    """Check that a new run has steps to learn in.
 
     Raises:
         ValueError: if no step is left to train for, a student's policy would never be trained, or
-            a schedule is over before the first step.
+            a schedule is over before the first step that could learn by it.
     """
     assert cfg.total_steps is not None
+    rollout_steps = cfg.n_envs * cfg.n_steps
+    last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
     if cfg.init_from is None:
-        return
-    done, had = first_step(cfg), f"steps that --init_from {cfg.init_from} had"
-    if not is_teacher(cfg.init_from):
-        rollout_steps = cfg.n_envs * cfg.n_steps
-        last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
+        done, had = min(rollout_steps, last_start), "steps of the first rollout"
+    elif is_teacher(cfg.init_from):
+        done, had = first_step(cfg), f"steps that --init_from {cfg.init_from} had"
+        if cfg.total_steps <= done:
+            raise ValueError(
+                f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
+                f" {done:,}, got {cfg.total_steps:,}"
+            )
+    else:
+        done, had = cfg.warm_up_steps, "steps of --warm_up_steps"
         if cfg.warm_up_steps > last_start:
             raise ValueError(
                 f"--warm_up_steps must be at most {last_start:,}, where the last rollout of"
                 f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
                 " value head would learn"
             )
-        done, had = cfg.warm_up_steps, "steps of --warm_up_steps"
-    elif cfg.total_steps <= done:
-        raise ValueError(
-            f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
-            f" {done:,}, got {cfg.total_steps:,}"
-        )
     schedules = {"learning_rate": cfg.learning_rate, "clip_range": cfg.clip_range}
     schedules |= {"w_kickstart": cfg.w_kickstart} if cfg.kickstart is not None else {}
     for name, schedule in schedules.items():
