@@ -23,18 +23,22 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if it is not a run.
+        ValueError: if its config.yaml is damaged.
     """
     record = read_run(run_dir, flag="--collect")
     settings = record["settings"]
-    return {
-        "run": name_of(run_dir),
-        "kind": kind_of(settings),
-        "env_id": settings["env"],
-        "seed": int(settings["seed"]),
-        "commit": commit_of(record),
-        "machine": record["machine"],
-        "command": command_of(record, run_dir),
-    }
+    try:
+        return {
+            "run": name_of(run_dir),
+            "kind": kind_of(settings),
+            "env_id": settings["env"],
+            "seed": int(settings["seed"]),
+            "commit": commit_of(record),
+            "machine": record["machine"],
+            "command": command_of(record, run_dir),
+        }
+    except KeyError as error:
+        raise ValueError(f"{run_dir / 'config.yaml'} is damaged: it lacks {error}") from None
 
 
 def kind_of(settings: Mapping[str, Any]) -> str:

@@ -102,10 +102,12 @@ def env_id_of(path: Path) -> str | None:
 def steps_of(path: Path) -> int:
     """Return the steps that a teacher was trained for; 0 if unknown.
 
-    The .json beside it says them, else, to within a rollout, its name.
+    The .json beside it says them, unless it has the scores of another file, whose place this one
+    took; else, to within a rollout, its name.
     """
-    steps = read_record(path).get("steps")
-    if isinstance(steps, int) and steps > 0:
+    record = read_record(path)
+    steps = record.get("steps")
+    if isinstance(steps, int) and steps > 0 and _is_beside_its_file(record, path):
         return steps
     return steps_in_name(path.name) or 0
 

@@ -74,6 +74,14 @@ def test_a_file_of_settings_is_told_by_what_it_said(tmp_path, words, cfg, comman
     assert origins.command_of(record, tmp_path) == command
 
 
+def test_a_run_whose_settings_lack_something_is_named(tmp_path):
+    create_run(tmp_path / "a", TeacherConfig(total_steps=1000))
+    path = tmp_path / "a" / "config.yaml"
+    path.write_text(path.read_text().replace("machine:", "apparatus:"))
+    with pytest.raises(ValueError, match=r"a/config.yaml is damaged: it lacks 'machine'"):
+        origins.read_origin(tmp_path / "a")
+
+
 def test_a_lengthened_run_keeps_the_command_that_it_began_with(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["ppo_teacher.py", "--config", "mine.yaml"])
     create_run(tmp_path / "a", TeacherConfig(total_steps=1000, seed=3))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.teacher_files import best_teacher, env_id_of, latest_teacher
+from distill.teacher_files import best_teacher, env_id_of, latest_teacher, steps_of
 
 
 def teacher_file(folder, env, date, steps, record=None):
@@ -84,6 +84,14 @@ def test_a_score_of_other_weights_does_not_make_a_teacher_the_best(tmp_path):
     teacher_file(tmp_path, "Pong-v4", "20260101-000000", 10, scored(9.0, sha256="0" * 64))
     good = teacher_file(tmp_path, "Pong-v4", "20260101-000000", 20, scored(5.0))
     assert best_teacher(tmp_path, "Pong-v4") == good
+
+
+def test_steps_of_other_weights_are_not_a_teachers(tmp_path):
+    record = scored(9.0, sha256="0" * 64) | {"steps": 70}
+    path = teacher_file(tmp_path, "Pong-v4", "20260101-000000", 10, record)
+    assert steps_of(path) == 10
+    path.with_suffix(".json").write_text(json.dumps(scored(9.0) | {"steps": 70}))
+    assert steps_of(path) == 70
 
 
 def test_without_scores_the_latest_is_best(tmp_path):
