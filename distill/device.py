@@ -38,7 +38,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that convolutions compute in; heads, losses and optimizer stay float32."""
+    """Return the type that encoders compute in; heads, losses and optimizer stay float32."""
     if name == "auto":
         name = "bfloat16" if has_native_bfloat16(device) else "float32"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]

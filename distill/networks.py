@@ -11,7 +11,7 @@ The forward pass takes uint8 observations and differs from the textbook's in spe
 2. conv1, 8x8 stride 4 over S channels, is the same sum as 2x2 stride 1 over 16 S channels once
    every 4x4 block of pixels is laid out as channels ("space to depth"), which is what `pack` does;
 3. activations are channels_last throughout;
-4. convolutions may compute in bfloat16 while parameters, features and heads stay float32.
+4. the encoder may compute in bfloat16 while parameters and heads stay float32.
 """
 
 import torch

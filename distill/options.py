@@ -39,7 +39,7 @@ def device_option() -> Any:
 
 def precision_option() -> Any:
     """Declare the compute type."""
-    words = f"compute type of the convolutions, one of {', '.join(PRECISIONS)}"
+    words = f"compute type of the encoder, one of {', '.join(PRECISIONS)}"
     text = f"{words}; auto takes bfloat16 where the device has it natively"
     return option("auto", text, one_of(*PRECISIONS))
 

@@ -68,11 +68,11 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
 
 def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
     """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
-    before = int(read_run(run_dir)["settings"]["total_steps"])
-    if before == total_steps:
-        return
     path = run_dir / "config.yaml"
     record = yaml.safe_load(path.read_text())  # numbers as such, unlike `read_run`
+    before = record["settings"]["total_steps"]
+    if before == total_steps:
+        return
     record["settings"]["total_steps"] = total_steps
     change = {"at_step": at_step, "total_steps_before": before, "total_steps": total_steps}
     change |= provenance()

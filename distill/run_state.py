@@ -124,7 +124,7 @@ def make_distillation(
         teacher: whose actions the student chooses from.
         n_stack: frames that both see.
         device: where the student learns.
-        dtype: compute type of its convolutions.
+        dtype: compute type of its encoder.
     """
     torch.manual_seed(cfg.seed)
     student = ActorCritic(

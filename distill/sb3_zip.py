@@ -41,7 +41,7 @@ def read_actor(path: Path, dtype: torch.dtype, *, with_value: bool = False) -> A
 
     Args:
         path: the zip, its weights in float32 or float16.
-        dtype: compute type of the convolutions; weights are float32.
+        dtype: compute type of the encoder; weights are float32.
         with_value: read the value head too, which must be on the actor's encoder.
 
     Raises:

@@ -63,7 +63,7 @@ def load_teacher(
     Args:
         path: a zip that stable-baselines3 or this project wrote, weights in float32 or float16.
         device: where it answers.
-        dtype: compute type of the convolutions; weights and logits are float32.
+        dtype: compute type of the encoder; weights and logits are float32.
 
     Raises:
         FileNotFoundError: if there is no such file, with the command that makes one.

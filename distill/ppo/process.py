@@ -100,9 +100,8 @@ def peak_mib() -> float:
 
 def start_ppo(pipe: Connection, cfg: TeacherConfig, *, stock: bool) -> None:
     """Start the process; stock SB3's is spared what this program sets for its own processes."""
-    arguments = pipe, cfg
     process = multiprocessing.get_context("spawn").Process(
-        target=serve_ppo, args=arguments, kwargs={"stock": stock}, daemon=True
+        target=serve_ppo, args=(pipe, cfg), kwargs={"stock": stock}, daemon=True
     )
     ours = os.environ["GOMP_SPINCOUNT"]
     os.environ["GOMP_SPINCOUNT"] = LIBGOMP_SPINCOUNT if stock else ours

@@ -37,8 +37,8 @@ class AtariVecEnv(VecEnv):
 
     Observations come packed, as `networks.pack` does it: once a step instead of once an epoch.
     `infos` carry what SB3 reads: "episode" with the raw score and length of a finished whole game
-    (as its Monitor writes below the wrapper for lost lives), and the last observation of a game cut
-    by the time limit.
+    (as its Monitor writes below the wrapper for lost lives), and the last observation of a game
+    that was cut, by the time limit or, of the first games, to spread their ages.
     """
 
     def __init__(self, envs: Envs) -> None:

@@ -49,7 +49,7 @@ def visit(
     kept, obs = [], games.reset()
     for step in range(n_states * every):
         if step % every == 0:
-            kept.append(obs.copy())
+            kept.append(obs)
         obs = games.step(sample_actions(logits_of(teacher, obs, CPU), rng)).obs
     return np.stack(kept)
 

@@ -12,7 +12,7 @@ from distill.floors import NO_SHARE
 from distill.networks import ActorCritic, n_actor_parameters
 from distill.origins import SMALL_PPO
 from distill.provenance import commit_of
-from distill.statistics import Interval, t_interval
+from distill.statistics import Interval, mean_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
@@ -38,8 +38,7 @@ def share_text(cell: Cell) -> str:
 
 def mean_text(shares: Sequence[float]) -> str:
     """Write the mean of some seeds' shares, its interval and their number."""
-    low, high = t_interval(shares) or (-np.inf, np.inf)
-    return f"{percent(Interval(float(np.mean(shares)), low, high))}, n = {len(shares)}"
+    return f"{percent(mean_interval(shares))}, n = {len(shares)}"
 
 
 def percent(found: Interval | None) -> str:
