@@ -7,11 +7,11 @@ from typing import Any
 from distill.files import read_json, write_json
 from distill.floors import Floors, measure_floors
 from distill.protocol import EVAL_GAMES, PROTOCOL, is_of_student_games
-from distill.provenance import ROOT
+from distill.provenance import TEACHERS
 from distill.types import Envs
 
 OWN_FLOORS = Path("runs/floors.json")  # measured by whoever runs the program
-CACHES = (ROOT / "teachers" / "floors.json", OWN_FLOORS)  # the former ship
+CACHES = (TEACHERS / "floors.json", OWN_FLOORS)  # the former ship
 
 
 def _read_cache(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from distill.device import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
+TEACHERS = ROOT / "teachers"  # those that ship
 PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
 
 

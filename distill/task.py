@@ -11,13 +11,11 @@ from distill.envs import AtariEnvs, check_env_id
 from distill.errors import of_setting
 from distill.options import DEFAULT_ENV
 from distill.player import games_for
-from distill.provenance import ROOT
+from distill.provenance import TEACHERS
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import FrozenPolicy, load_teacher
 from distill.teacher_files import best_teacher, env_id_of
-
-TEACHERS = ROOT / "teachers"
 
 
 class Task(NamedTuple):

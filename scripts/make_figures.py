@@ -25,7 +25,7 @@ from distill.config import DistillConfig
 from distill.errors import run_command
 from distill.files import write_atomically, write_text
 from distill.origins import small_network_of
-from distill.provenance import ROOT
+from distill.provenance import ROOT, TEACHERS
 from distill.rows import read_rows
 from distill.run_folder import name_of, read_run
 from distill.statistics import Interval
@@ -57,7 +57,6 @@ RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
 PROBES, SMALL_PPO = RESULTS_DIR / "uncertainty.csv", RESULTS_DIR / "small_ppo.csv"
 ZOO, STOCK = RESULTS_DIR / "zoo_ppo_curves.csv", RESULTS_DIR / "sb3_ppo_curves.csv"
-TEACHERS = ROOT / "teachers"
 
 
 def read_grids() -> dict[str, list[Cell]]:

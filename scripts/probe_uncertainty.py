@@ -24,7 +24,7 @@ from distill.device import prepare_process
 from distill.envs import make_atari
 from distill.errors import run_command
 from distill.files import check_folder, write_atomically
-from distill.provenance import ROOT, commit_of, provenance
+from distill.provenance import ROOT, TEACHERS, commit_of, provenance
 from distill.rows import write_rows
 from distill.settings import non_defaults
 from distill.study.augmented_figure import Augmented, draw_augmented
@@ -35,7 +35,6 @@ from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher
 
-TEACHERS = ROOT / "teachers"
 TABLE = ROOT / "scripts" / "results" / "uncertainty.csv"
 FIGURE = ROOT / "scripts" / "figures" / "uncertainty.png"
 

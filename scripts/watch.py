@@ -31,13 +31,13 @@ from distill.networks import n_actor_parameters
 from distill.options import DEFAULT_ENV
 from distill.player import Player, games_for, load_player
 from distill.progress import Progress
-from distill.provenance import ROOT
+from distill.provenance import TEACHERS
 from distill.teacher import CPU
 from distill.teacher_files import best_teacher, is_teacher
 from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 
-TEACHERS, RUNS = ROOT / "teachers", Path("runs")
+RUNS = Path("runs")
 STUDENTS = ("student.safetensors", "student_best.safetensors")
 
 
