@@ -105,10 +105,14 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
         check_saveable(run)
         save_run(run_dir, run.state_dict())
 
+    def save_on_the_way(step: int) -> None:
+        if step < cfg.total_steps:  # the last one follows
+            save()
+
     with Interruption() as interruption:
         hooks = Hooks(
             evaluate=evaluate,
-            checkpoint=lambda _: save(),
+            checkpoint=save_on_the_way,
             should_stop=lambda: interruption.requested,
             on_progress=progress.update,
         )

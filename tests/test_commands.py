@@ -252,7 +252,8 @@ def test_the_run_folder_holds_settings_curves_result_students_and_two_checkpoint
     names = {path.name.split(".out.")[0] for path in (folder / name).iterdir()}
     students = {"student.safetensors", "student_best.safetensors"}
     assert names == {"config.yaml", "metrics.csv", "events", "result.json", *students, *NAMES}
-    assert load_state(folder / name / NAMES[0])["steps"] == TOTAL_STEPS
+    saved_at = [load_state(folder / name / checkpoint)["steps"] for checkpoint in NAMES]
+    assert saved_at == [TOTAL_STEPS, TOTAL_STEPS - CHECKPOINT_STEPS]
     record = read_run(folder / name)
     assert {"argv", "started", "commit", "dirty", "versions", "machine"} <= record.keys()
     saved = from_mapping(DistillConfig, record["settings"], origin="config.yaml")
