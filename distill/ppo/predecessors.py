@@ -69,7 +69,8 @@ def check_steps(cfg: TeacherConfig) -> None:
                 " value head would learn"
             )
     schedules = {"learning_rate": cfg.learning_rate, "clip_range": cfg.clip_range}
-    schedules |= {"w_kickstart": cfg.w_kickstart} if cfg.kickstart is not None else {}
+    if cfg.kickstart is not None and cfg.init_from is not None:  # else it counts from step 0 on
+        schedules["w_kickstart"] = cfg.w_kickstart
     for name, schedule in schedules.items():
         if not schedule.lasts(done / cfg.total_steps):
             raise ValueError(
