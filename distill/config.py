@@ -192,11 +192,6 @@ class DistillConfig:
         return self.n_candidates > 1
 
     @property
-    def prefers_last_kl(self) -> bool:
-        """Whether that choice goes by the KL that a state had when it was last seen."""
-        return self.use_choice and self.prefer == "kl"
-
-    @property
     def use_bonus(self) -> bool:
         """Whether the intrinsic reward counts."""
         never_learns = self.curiosity_source == "rnd" and self.w_rnd.is_zero

@@ -6,7 +6,7 @@ from dataclasses import replace
 from distill.cli import Switch
 from distill.config import DistillConfig
 from distill.losses import TEMPERED
-from distill.schedules import LinearSchedule
+from distill.schedules import refuse_over
 
 # Settings that nothing listens to without another, or but at some of its values.
 OF_ICM = ("icm_gradient", "icm_beta", "w_icm")
@@ -96,14 +96,10 @@ def _refuse_over_too_soon(cfg: DistillConfig) -> None:
         "w_policy": cfg.use_reward and not cfg.w_policy.is_zero,
         "learning_rate": True,
     }
-    for name, is_on in wanted.items():
-        schedule: LinearSchedule = getattr(cfg, name)
-        if is_on and not schedule.lasts(first / cfg.total_steps):
-            raise ValueError(
-                f"--{name} must be above 0 at some time from step {first:,} on, when the first"
-                f" update is made, got {schedule}, which is over by then: it is of all"
-                f" {cfg.total_steps:,} steps"
-            )
+    when = f"from step {first:,} on, when the first update is made"
+    for name in (name for name, is_on in wanted.items() if is_on):
+        schedule = getattr(cfg, name)
+        refuse_over(name, schedule, step=first, total_steps=cfg.total_steps, when=when)
 
 
 def _refuse_weightless(cfg: DistillConfig) -> None:

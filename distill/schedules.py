@@ -81,6 +81,28 @@ def _text(number: float) -> str:
     return short if float(short) == number else repr(number)
 
 
+def refuse_over(
+    name: str, schedule: LinearSchedule, *, step: int, total_steps: int, when: str
+) -> None:
+    """Refuse a schedule that is over before it would first count.
+
+    Args:
+        name: of the setting.
+        schedule: its value.
+        step: from which on it would count.
+        total_steps: of the run.
+        when: that step in words.
+
+    Raises:
+        ValueError: if it is 0 from there on.
+    """
+    if not schedule.lasts(step / total_steps):
+        raise ValueError(
+            f"--{name} must be above 0 at some time {when}, got {schedule}, which is over by then:"
+            f" it is of all {total_steps:,} steps"
+        )
+
+
 class Every:
     """Tells when a multiple of `period_steps` was reached or crossed since it was last asked.
 

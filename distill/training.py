@@ -116,7 +116,8 @@ def learn(
         run.learner.step(out.terms, {name: weights[name] for name in out.terms}, lr)
         if run.average is not None:
             run.average.update_parameters(run.student)
-        if cfg.prefers_last_kl and batch is not None and out.kl is not None:
+        goes_by_kl = cfg.use_choice and cfg.prefer == "kl"
+        if goes_by_kl and batch is not None and out.kl is not None:
             run.ring.divergence[batch.place] = out.kl.cpu().numpy()
         rows.append({name: term.detach() for name, term in out.terms.items()})
     check_finite(rows, run.n_steps_done)

@@ -9,6 +9,7 @@ from distill.errors import of_setting
 from distill.networks import ActorCritic
 from distill.player import load_player
 from distill.ppo.fast_policy import N_STACK
+from distill.schedules import refuse_over
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
@@ -72,11 +73,8 @@ def check_steps(cfg: TeacherConfig) -> None:
     if cfg.kickstart is not None and cfg.init_from is not None:  # else it counts from step 0 on
         schedules["w_kickstart"] = cfg.w_kickstart
     for name, schedule in schedules.items():
-        if not schedule.lasts(done / cfg.total_steps):
-            raise ValueError(
-                f"--{name} must be above 0 at some time after the {done:,} {had}, got {schedule},"
-                f" which is over by then: it is of all {cfg.total_steps:,}"
-            )
+        when = f"after the {done:,} {had}"
+        refuse_over(name, schedule, step=done, total_steps=cfg.total_steps, when=when)
 
 
 def load_first(path: Path) -> ActorCritic:
