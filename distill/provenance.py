@@ -6,11 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from distill.device import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHERS = ROOT / "teachers"  # those that ship
-PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3")
+PACKAGES = ("numpy", "gymnasium", "ale-py", "stable-baselines3")
 
 
 def _git(*args: str) -> str | None:
@@ -32,7 +34,8 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
-        "versions": {name: version(name) for name in PACKAGES},
+        # Its own word tells a CUDA build from one for the CPU, its package's name may not.
+        "versions": {"torch": str(torch.__version__)} | {name: version(name) for name in PACKAGES},
         "machine": describe_machine(),
     }
 

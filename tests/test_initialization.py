@@ -159,7 +159,7 @@ def test_without_it_the_first_update_finds_the_weights_as_drawn(monkeypatch):
 
 def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
     """Return a PPO about to be trained, and its weights as SB3 drew them."""
-    what |= {"n_envs": 4, "n_steps": 64, "precision": "float32"}
+    what |= {"n_envs": 4, "n_steps": 64, "precision": "float32", "device": "cpu"}
     cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, **what)
     drawn = [p.detach().clone() for p in algorithm.build(cfg).policy.parameters()]
     model = algorithm.build(cfg)

@@ -107,7 +107,7 @@ def teacher_path(tmp_path) -> Path:
 
 
 def config(**settings) -> TeacherConfig:
-    return TeacherConfig(total_steps=64, env=ENV, **SMALL, **settings)
+    return TeacherConfig(total_steps=64, env=ENV, device="cpu", **SMALL, **settings)
 
 
 def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:

@@ -22,7 +22,7 @@ from distill.teacher_config import TeacherConfig, preset_of
 
 CPU = torch.device("cpu")
 PONG = "PongNoFrameskip-v4"
-TINY = TeacherConfig(env=PONG, n_envs=2, n_steps=8, batch_size=8, precision="float32")
+TINY = TeacherConfig(env=PONG, n_envs=2, n_steps=8, batch_size=8, precision="float32", device="cpu")
 
 
 @pytest.mark.atari

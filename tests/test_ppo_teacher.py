@@ -266,7 +266,7 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     where += ["--warm_up_steps", "256", "--checkpoint_steps", "1", "--learning_rate", "1e-3"]
     where += ["--w_kickstart", "1:0"]  # by default it is over when the policy begins to learn
     assert run_main(monkeypatch, ppo_teacher, "384", *small, *where) == 0
-    taught = torch.load(Path("run", NAMES[1]), weights_only=True)
+    taught = torch.load(Path("run", NAMES[1]), map_location="cpu", weights_only=True)
     assert taught["steps"] == 256
     for name, weight in student.encoder.state_dict().items():
         assert torch.equal(taught["policy"][f"features_extractor.{name}"], weight)

@@ -116,7 +116,7 @@ def test_ppo_adds_the_value_of_what_was_cut_and_of_nothing_else():
     kwargs = policy_kwargs(WIDTHS["0.1pct"], torch.float32)
     adapter = AtariVecEnv(FakeEnvs())
     settings = {"learning_rate": 0.0, "n_steps": 6, "batch_size": 12, "gamma": 0.5}
-    ppo = PPO(FastCnnPolicy, adapter, policy_kwargs=kwargs, **settings)
+    ppo = PPO(FastCnnPolicy, adapter, policy_kwargs=kwargs, device="cpu", **settings)
     ppo.learn(12)
     value = float(ppo.policy.predict_values(torch.from_numpy(FakeEnvs.final_obs))[0].detach())
     expected = np.array([[1, -1], [1, -1], [1 + 0.5 * value, -1]] * 2)
