@@ -3,12 +3,14 @@
 import ctypes
 import os
 import platform
+import re
 import sys
 
 import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
+USUAL_CORES = 2  # at most, of the machines that most recorded times are of
 
 
 def resolve_device(name: str) -> torch.device:
@@ -88,3 +90,16 @@ def describe_machine() -> str:
 def was_float32(machine: str) -> bool:
     """Whether a machine, as it was described, had no bfloat16; where it is not said, it had."""
     return "(float32)" in machine
+
+
+def sets_apart(machine: str) -> str:
+    """Name what makes times of a machine, as it was described, not compare with most.
+
+    Those are of one or two cores with bfloat16, of which there is nothing to name.
+    """
+    if was_float32(machine):
+        return "float32"
+    found = re.search(r"(\d+) cores(, (?!torch))?", machine)
+    if found is None or (found[2] is None and int(found[1]) <= USUAL_CORES):
+        return ""
+    return f"{found[1]} cores" if found[2] is None else "GPU"

@@ -127,7 +127,7 @@ def updates_of(cell: Cell) -> float:
 
 def seconds_of(cell: Cell) -> float:
     """Return the median of how long a cell's students were trained."""
-    return float(np.median(cell.seconds))
+    return cell.median_seconds
 
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from forked import ROOT
 
+from distill import device
 from distill.device import (
     DEVICES,
     describe_machine,
@@ -15,6 +16,7 @@ from distill.device import (
     prepare_process,
     resolve_device,
     resolve_precision,
+    sets_apart,
     was_float32,
 )
 
@@ -143,3 +145,14 @@ def test_where_a_gpu_computes_its_type_is_told_and_not_the_processors(monkeypatc
     assert text.startswith("AMD EPYC, ")
     assert "cores, NVIDIA H100 (bfloat16), torch" in text
     assert not was_float32(text)
+    assert sets_apart(text) == "GPU"
+
+
+@pytest.mark.parametrize(("n", "apart"), [(1, ""), (2, ""), (3, "3 cores"), (16, "16 cores")])
+def test_times_of_more_than_two_cores_are_set_apart(without_gpu, monkeypatch, n, apart):
+    capabilities = {"avx512_bf16": True, "cpu_name": "Intel Xeon"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(device, "n_cores", lambda: n)
+    assert sets_apart(describe_machine()) == apart
+    monkeypatch.setitem(capabilities, "avx512_bf16", False)
+    assert sets_apart(describe_machine()) == "float32"

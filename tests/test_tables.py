@@ -61,9 +61,11 @@ def test_a_cell_has_its_seeds_and_no_others():
     assert {c.n_planned for c in cells} == {3}
 
 
-def test_a_cells_time_leaves_out_runs_in_float32_where_others_had_bfloat16():
+def test_a_cells_time_leaves_out_machines_unlike_most_where_there_are_others():
     seconds = {0: 120.0, 1: 500.0, 2: 130.0}
     slow, quick = "AMD EPYC (float32), 2 cores", "AMD EPYC (bfloat16), 2 cores"
+    large = "Intel Xeon (bfloat16), 16 cores, torch 2.11.0+cu130"
+    gpu = "Intel Xeon, 16 cores, NVIDIA H200 (bfloat16), torch 2.11.0+cu130"
 
     def text(machines):
         done = [
@@ -76,6 +78,10 @@ def test_a_cells_time_leaves_out_runs_in_float32_where_others_had_bfloat16():
     assert text([quick, slow, quick]) == "125"
     assert text([quick, slow, "AMD EPYC, 2 cores"]) == "125"  # an earlier record
     assert text([slow, slow, slow]) == "130 (float32)"
+    assert text([quick, large, gpu]) == "120"
+    assert text([large, slow, large]) == "125 (16 cores)"
+    assert text([slow, slow, gpu]) == "130 (GPU)"
+    assert text([large, gpu, slow]) == "310 (16 cores, GPU)"
 
 
 def test_an_outcome_older_than_a_setting_counts_as_run_at_its_default():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.device import was_float32
+from distill.device import sets_apart, was_float32
 from distill.study.outcomes import Outcome
 from distill.study.plan import Run, plan
 
@@ -36,10 +36,19 @@ class Cell(NamedTuple):
         return float(np.mean(self.shares))
 
     @property
-    def seconds(self) -> list[float]:
-        """Return training times; of runs in float32, which take longer, only where all were."""
-        quick = [o.train_seconds for o in self.outcomes if not was_float32(o.machine)]
-        return quick or [o.train_seconds for o in self.outcomes]
+    def timed(self) -> list[Outcome]:
+        """Return the runs whose training times are told: those of machines like most, if any.
+
+        Else those of others with bfloat16, and only where there are none those in float32.
+        """
+        like_most = [o for o in self.outcomes if not sets_apart(o.machine)]
+        quick = [o for o in self.outcomes if not was_float32(o.machine)]
+        return like_most or quick or self.outcomes
+
+    @property
+    def median_seconds(self) -> float:
+        """Return the median of those times."""
+        return float(np.median([o.train_seconds for o in self.timed]))
 
 
 def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:

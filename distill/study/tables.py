@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.device import was_float32
+from distill.device import sets_apart
 from distill.floors import NO_SHARE
 from distill.networks import ActorCritic, n_actor_parameters
 from distill.origins import SMALL_PPO
@@ -51,9 +51,10 @@ def percent(found: Interval | None) -> str:
 
 
 def seconds_text(cell: Cell) -> str:
-    """Write a cell's median training time, and that it was in float32 if so."""
-    mark = " (float32)" if all(was_float32(o.machine) for o in cell.outcomes) else ""
-    return f"{np.median(cell.seconds):,.0f}{mark}"
+    """Write a cell's median training time, and what its machine had that others had not."""
+    marks = sorted({sets_apart(o.machine) for o in cell.timed} - {""})
+    mark = f" ({', '.join(marks)})" if marks else ""
+    return f"{cell.median_seconds:,.0f}{mark}"
 
 
 def kl_text(cell: Cell) -> str:
