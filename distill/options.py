@@ -30,11 +30,10 @@ def data_init_option() -> Any:
     return option(True, "standardize the fresh network's layers on the first states", flag)
 
 
-def device_option() -> Any:
-    """Declare where tensors live."""
-    return option(
-        "auto", f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one", one_of(*DEVICES)
-    )
+def device_option(more: str = "") -> Any:
+    """Declare where tensors live; `more` is added to what its help says."""
+    text = f"one of {', '.join(DEVICES)}; auto takes CUDA if there is one{more}"
+    return option("auto", text, one_of(*DEVICES))
 
 
 def precision_option() -> Any:

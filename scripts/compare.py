@@ -18,7 +18,7 @@ from pathlib import Path
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
-from distill.device import n_cores
+from distill.device import n_cores, resolve_device
 from distill.errors import run_command
 from distill.progress import Interruption, Progress
 from distill.rows import read_rows
@@ -105,7 +105,7 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
             jobs,
             cfg.out / f"manifest_{cfg.grid}{shard}.jsonl",
             n_workers=cfg.workers or n_cores(),
-            n_threads=cfg.n_threads,
+            flags=("--n_threads", str(cfg.n_threads), "--device", cfg.device),
             n_retries=cfg.retries,
             on_change=on_change,
         ).run(lambda: interruption.requested)
@@ -116,6 +116,7 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
 def main() -> None:
     """List the grid, or run it."""
     cfg = cli.parse_settings(CompareConfig, __doc__ or "")
+    resolve_device(cfg.device)  # else each run would fail by itself
     jobs = make_jobs(planned_runs(cfg), cfg.out)
     if cfg.dry_run or not jobs:
         print("\n".join([*map(describe, jobs), f"{cfg.grid}: {summary(jobs)}"]))

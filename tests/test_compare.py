@@ -20,6 +20,7 @@ PROGRAM = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[sys.argv.index("--run_dir") + 1])
 folder.mkdir()
+(folder / "argv").write_text(" ".join(sys.argv))
 if "--seed" not in sys.argv:  # seed 0
     sys.exit("no luck")
 (folder / "result.json").write_text("{}")
@@ -60,6 +61,21 @@ def test_dry_run_lists_what_would_be_run_and_starts_nothing(tmp_path, command, t
     assert count == f"sampling: {len(runs)} planned"
     assert all("planned" in run for run in runs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py", "teachers"]
+
+
+def test_each_run_is_given_its_threads_and_device(tmp_path, command, teachers):
+    command("--grid", "initialization", "--device", "cpu", "--n_threads", "2", "--workers", "4")
+    flags = [path.read_text() for path in tmp_path.glob("runs/study/*/argv")]
+    assert flags
+    assert all(words.endswith(" --n_threads 2 --device cpu") for words in flags)
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_run(tmp_path, command, teachers):
+    absent = "mps" if sys.platform == "linux" else "cuda"
+    status, out, err = command("--grid", "sampling", "--device", absent)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"compare.py: error: --device {absent} is not available here; there is: ")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_shards_share_the_grid_without_overlap(command, teachers):

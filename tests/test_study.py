@@ -66,7 +66,7 @@ def study(jobs, out, program, *, n_workers=1, n_retries=1, on_change=None):
         jobs,
         out / "manifest.jsonl",
         n_workers=n_workers,
-        n_threads=1,
+        flags=("--n_threads", "1"),
         n_retries=n_retries,
         on_change=on_change or (lambda _: None),
         program=program,

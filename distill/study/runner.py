@@ -79,7 +79,7 @@ class Study:
         jobs: what to do, in this order.
         manifest: file to keep up to date, a line a job.
         n_workers: processes at a time.
-        n_threads: of each of them.
+        flags: for each of them, of the machine alone, such as `--n_threads 1`.
         n_retries: further attempts at a job that fails.
         on_change: called whenever a job starts or ends.
         program: the command line without flags.
@@ -91,13 +91,13 @@ class Study:
         manifest: Path,
         *,
         n_workers: int,
-        n_threads: int,
+        flags: Sequence[str],
         n_retries: int,
         on_change: Callable[[Job], None],
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self.jobs, self._manifest, self._on_change = jobs, manifest, on_change
-        self._n_workers, self._n_threads, self._n_retries = n_workers, n_threads, n_retries
+        self._n_workers, self._flags, self._n_retries = n_workers, flags, n_retries
         self._program = program
         self._waiting = [job for job in jobs if job.status != "done"]
         self._workers: list[Worker] = []
@@ -141,11 +141,10 @@ class Study:
         self._changed(job)
 
     def _command(self, job: Job) -> list[str]:
-        threads = "--n_threads", str(self._n_threads)
         if can_resume(job.folder):
-            return [*self._program, "--resume", str(job.folder), *threads]
+            return [*self._program, "--resume", str(job.folder), *self._flags]
         cfg = replace(job.run.cfg, run_dir=job.folder)
-        return [*self._program, *cli.to_argv(cfg), *threads]
+        return [*self._program, *cli.to_argv(cfg), *self._flags]
 
     def _end(self, job: Job, *, stopped: bool) -> None:
         if job.status == "failed":
