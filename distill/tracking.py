@@ -4,7 +4,7 @@ import contextlib
 import csv
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -134,11 +134,14 @@ class Tracker:
         self._file.flush()
         self.writer.flush()
 
-    def finish(self, settings: Mapping[str, Any], result: Mapping[str, float]) -> None:
-        """Write settings and final scores to the HPARAMS tab, where runs are compared."""
+    def finish(self, settings: Mapping[str, Any], tags: Iterable[str]) -> None:
+        """Write settings, and which curves' ends to show beside them, to the HPARAMS tab.
+
+        Distillations alone: the tab shows the settings of one kind of runs, found first.
+        """
         plain = {k: "" if v is None else v for k, v in settings.items()}
-        # Not add_hparams: it writes the scores once more, as points at step 0 of their curves.
-        for summary in hparams(plain, dict(result)):
+        # Not add_hparams: it writes values once more, as points at step 0 of their curves.
+        for summary in hparams(plain, dict.fromkeys(tags, 0.0)):  # of these only the names are read
             assert self.writer.file_writer is not None
             self.writer.file_writer.add_summary(summary)
 

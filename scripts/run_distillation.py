@@ -157,7 +157,7 @@ def run_to_end(
             "train_seconds": run.train_seconds,
             "steps_per_second": run.n_steps_done / run.train_seconds,
         }
-        tracker.finish(record["settings"], {"eval/mean_reward": student["sampled"].mean})
+        tracker.finish(record["settings"], ("eval/mean_reward", "distill/kl"))
     write_json(run_dir / "result.json", record)
     return record
 

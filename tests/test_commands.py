@@ -345,6 +345,10 @@ def test_the_charts_and_the_hyperparameters_are_there(folder, plain):
     settings = HParamsPluginData.FromString(start).session_start_info.hparams
     assert settings.keys() == DistillConfig.__dataclass_fields__.keys()
     assert settings["student"].string_value == "0.1pct"
+    experiment = shown.PluginTagToContent("hparams")["_hparams_/experiment"]
+    metrics = HParamsPluginData.FromString(experiment).experiment.metric_infos
+    assert {metric.name.tag for metric in metrics} == {"eval/mean_reward", "distill/kl"}
+    assert {"eval/mean_reward", "distill/kl"} <= set(shown.Tags()["scalars"])
 
 
 # --- the same again ---
