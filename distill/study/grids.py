@@ -198,6 +198,14 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "seed": FIVE,
             "budget": (AS_LONG["quarter", "both"],),
         },
-        {"arm": ("aux", "bonus"), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
+        {"arm": ("aux",), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
+        # Of the bonus three seeds a game left it undecided, a percent ahead.
+        {"arm": ("bonus",), "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
+        {
+            "arm": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": FIVE,
+            "budget": (AS_LONG["quarter", "bonus"],),
+        },
     ),
 }
