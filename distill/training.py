@@ -100,6 +100,7 @@ def learn(
     metrics: dict[str, Tensor | float] = {}
     lr = cfg.learning_rate(progress)
     n_due = run.updates_due()
+    goes_by_kl = cfg.use_choice and cfg.prefer == "kl"
     for i in range(n_due):
         batch, policy_batch = draw(run, newest, weights)
         run.n_updates += 1
@@ -116,7 +117,6 @@ def learn(
         run.learner.step(out.terms, {name: weights[name] for name in out.terms}, lr)
         if run.average is not None:
             run.average.update_parameters(run.student)
-        goes_by_kl = cfg.use_choice and cfg.prefer == "kl"
         if goes_by_kl and batch is not None and out.kl is not None:
             run.ring.divergence[batch.place] = out.kl.cpu().numpy()
         rows.append({name: term.detach() for name, term in out.terms.items()})
