@@ -207,5 +207,20 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             "seed": FIVE,
             "budget": (AS_LONG["quarter", "bonus"],),
         },
+        # Of medium teachers curiosity cost most at temperature 1.
+        {
+            "arm": ("plain", "both", "bonus"),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": ("quarter",),
+            "teacher": ("medium",),
+        },
+        {
+            "arm": ("plain",),
+            "game": BOTH_GAMES,
+            "seed": THREE,
+            "budget": (AS_LONG["quarter", "both"], AS_LONG["quarter", "bonus"]),
+            "teacher": ("medium",),
+        },
     ),
 }
