@@ -78,7 +78,11 @@ SIZES: Sequence[Block] = (
 BLOCKS: Mapping[str, Sequence[Block]] = {
     "best": tuple(  # what users distill, how soon it is there, and what more steps are worth
         {**block, "teacher": (BEST,)}
-        for block in (*SIZES, {"game": BOTH_GAMES, "seed": THREE, "budget": ("half", "double")})
+        for block in (
+            *SIZES,
+            {"game": BOTH_GAMES, "seed": THREE, "budget": ("half", "double")},
+            {"student": ("net1",), "game": BOTH_GAMES, "seed": THREE, "budget": ("double",)},
+        )
     ),
     "students": SIZES,
     "updates": (  # of networks as large as the teacher's, of a quarter and of 4 %
