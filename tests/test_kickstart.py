@@ -164,7 +164,7 @@ def test_without_a_record_a_teachers_name_says_its_steps(teacher_path):
 
 @pytest.mark.parametrize("name", ["learning_rate", "clip_range"])
 def test_a_rate_that_is_over_after_a_new_runs_first_rollout_is_refused(teacher_path, name):
-    """Which is when it first counts; of a run of a single rollout none would be left."""
+    """All rollouts but one would teach nothing; a run of a single rollout has no other."""
     kept = {"kickstart": teacher_path, "w_kickstart": LinearSchedule(1.0, 0.0, 0.01)}
     said = f"--{name} must be above 0 at some time after the 32 steps of the first rollout, got"
     with pytest.raises(ValueError, match=said):

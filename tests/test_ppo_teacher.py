@@ -291,20 +291,24 @@ def test_ppo_learns_by_the_schedules(monkeypatch, finished, tmp_path, kickstarte
         assert isinstance(model.policy, FastCnnPolicy)
         teacher = model.policy.kickstart
         weights = () if teacher is None else (teacher.w_entropy, teacher.w_kl)
-        found.append((model.policy.repeat_probability, model.ent_coef, *weights))
+        weights = (model.policy.repeat_probability, model.ent_coef, *weights)
         train(model)
+        logged, (group,) = model.logger.name_to_value, model.policy.optimizer.param_groups
+        found.append((group["lr"], logged["train/clip_range"], *weights))
 
     monkeypatch.setattr(PPO, "train", watched)
     schedules = ["--w_entropy", "0.04:0", "--repeat_probability", "0.8", "--repeat_steps", "512"]
+    schedules += ["--learning_rate", "4e-4:0", "--clip_range", "0.4:0"]
     if kickstarted:
         teacher = only(finished, "teachers/*.zip")
         schedules += ["--kickstart", str(teacher), "--w_kickstart", "0.8:0:0.5"]
     assert run_main(monkeypatch, ppo_teacher, "512", *SMALL, *schedules) == 0
+    rates = (4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.3, 0.2, 0.1)  # the last rollout is learned from, too
     held, w_entropy = (0.8, 0.6, 0.4, 0.2), (0.04, 0.03, 0.02, 0.01)
     if kickstarted:  # its regularizer has both weights in it, and stands where the entropy does
-        expected = zip(held, [1.0] * 4, w_entropy, (0.8, 0.4, 0.0, 0.0), strict=True)
+        expected = zip(*rates, held, [1.0] * 4, w_entropy, (0.8, 0.4, 0.0, 0.0), strict=True)
     else:
-        expected = zip(held, w_entropy, strict=True)
+        expected = zip(*rates, held, w_entropy, strict=True)
     np.testing.assert_allclose(found, list(expected), rtol=1e-6, atol=1e-9)
 
 
@@ -405,7 +409,7 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     rates = [rate for rate in logged(run_dir, "train/learning_rate") if rate[0] > begun]
     assert rates
     for step, rate in rates:  # higher than the 1e-5 that it had come to
-        assert rate == pytest.approx(2.5e-4 * (1 - (step - ROLLOUT_STEPS) / 4000), rel=1e-6)
+        assert rate == pytest.approx(2.5e-4 * (1 - (step - 2 * ROLLOUT_STEPS) / 4000), rel=1e-6)
     record = json.loads(only(tmp_path, "teachers/*_n_iters4000.json").read_text())
     assert record["command"].endswith(f", then 4000 --resume {run_dir.name}")
     assert record["settings"]["total_steps"] == 4000
@@ -443,9 +447,10 @@ def check_curves(run_dir: Path) -> None:
         assert next_step > step
         assert next_rate < rate
     assert rates[-1][0] == last_step
-    # SB3 sets the rate after a rollout and logs it with the next one.
+    # A rollout's rate is that of its start; SB3 logs it with the next one.
     for step, rate in rates:
-        assert rate == pytest.approx(2.5e-4 * (1 - (step - ROLLOUT_STEPS) / int(LONG)), rel=1e-6)
+        begun = step - 2 * ROLLOUT_STEPS
+        assert rate == pytest.approx(2.5e-4 * (1 - begun / int(LONG)), rel=1e-6)
     steps = [step for step, _ in logged(run_dir, "time/fps")]
     assert steps == list(range(ROLLOUT_STEPS, last_step + 1, ROLLOUT_STEPS))
     for tag in ("time/fps", "train/learning_rate"):

@@ -18,7 +18,7 @@ from distill.teacher_config import TeacherConfig
 
 
 def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
-    """Build SB3's PPO on our games.
+    """Build SB3's PPO on our games, its schedules at their start: TeacherCallback follows them.
 
     Args:
         cfg: the run's settings.
@@ -39,8 +39,8 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         n_steps=cfg.n_steps,
         batch_size=cfg.batch_size,
         n_epochs=cfg.n_epochs,
-        learning_rate=lambda remaining: cfg.learning_rate(1 - remaining),
-        clip_range=lambda remaining: cfg.clip_range(1 - remaining),
+        learning_rate=cfg.learning_rate.start,
+        clip_range=cfg.clip_range.start,
         gamma=cfg.gamma,
         gae_lambda=cfg.gae_lambda,
         vf_coef=cfg.w_value,

@@ -8,6 +8,7 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import FloatSchedule
 from typing_extensions import override
 
 from distill.checkpoint import save_run
@@ -138,6 +139,9 @@ class TeacherCallback(BaseCallback):
         falling = LinearSchedule(cfg.repeat_probability if cfg.is_fresh else 0.0, 0.0)
         probability = falling(self.num_timesteps / cfg.repeat_steps)
         model.policy.repeat_probability = probability
+        # SB3 would ask for these once the rollout is played: at a run's end, where they are 0.
+        model.lr_schedule = FloatSchedule(cfg.learning_rate(progress))
+        model.clip_range = FloatSchedule(cfg.clip_range(progress))
         model.ent_coef = w_entropy
         if (kickstart := model.policy.kickstart) is not None:
             kickstart.w_entropy, kickstart.w_kl = w_entropy, cfg.w_kickstart(progress)

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import resource
 import signal
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,13 @@ from stable_baselines3.common.vec_env import VecFrameStack
 from distill.device import prepare_process, resolve_device
 from distill.ppo.algorithm import build
 from distill.ppo.fast_policy import N_STACK
-from distill.schedules import LinearSchedule
 from distill.teacher_config import TeacherConfig
 
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 
 
 def build_ppo(cfg: TeacherConfig, *, stock: bool) -> PPO:
-    """Build ours, or stock SB3's, at settings that stay where they start.
-
-    Each rollout is learned by a call of its own, at whose end schedules would have come to theirs:
-    a learning rate of 0.
-    """
-    kept = {
-        name: LinearSchedule(start := getattr(cfg, name).start, start)
-        for name in ("learning_rate", "clip_range", "w_entropy")
-    }
-    cfg = replace(cfg, **kept)
+    """Build ours, or stock SB3's, at settings that stay where they start."""
     return build_stock_ppo(cfg, resolve_device(cfg.device)) if stock else build(cfg)
 
 
