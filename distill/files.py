@@ -73,17 +73,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def lock(descriptor: int) -> bool:
-    """Lock an open file or folder without waiting; false while another process holds the lock."""
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder; false while another process holds the lock, unless to wait."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True
 
 
-def lock_folder(folder: Path) -> int:
+def lock_folder(folder: Path, *, wait: bool = False) -> int:
     """Lock a folder against other processes that would lock it, too.
+
+    Args:
+        folder: what to lock.
+        wait: until another process that holds the lock lets go.
 
     Returns:
         The descriptor that holds the lock, until it is closed or the process ends.
@@ -92,20 +96,16 @@ def lock_folder(folder: Path) -> int:
         ValueError: if another process holds it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
-    if not lock(descriptor):
+    if not lock(descriptor, wait=wait):
         os.close(descriptor)
         raise ValueError(f"{folder} is being written by another process")
     return descriptor
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock within.
-
-    Raises:
-        ValueError: if another process holds it.
-    """
-    descriptor = lock_folder(folder)
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder's lock within; arguments and errors as of `lock_folder`."""
+    descriptor = lock_folder(folder, wait=wait)
     try:
         yield
     finally:

@@ -6,11 +6,12 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from distill.files import lock_folder, write_atomically, write_json, write_text
+from distill.files import lock_folder, locked, write_atomically, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -125,6 +126,22 @@ def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):
         lock_folder(tmp_path)
     os.close(held)
     os.close(lock_folder(tmp_path))
+
+
+def test_a_folders_lock_can_be_waited_for(tmp_path):
+    held, order = lock_folder(tmp_path), []
+
+    def wait() -> None:
+        with locked(tmp_path, wait=True):
+            order.append("locked")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.2)  # long enough, if it did not wait
+    order.append("let go")
+    os.close(held)
+    waiting.join()
+    assert order == ["let go", "locked"]
     assert not list(tmp_path.iterdir())
 
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ from distill.settings import from_mapping
 from distill.student_files import save_student
 from distill.teacher import load_actor_critic
 from distill.teacher_config import TeacherConfig
+from distill.teacher_files import read_record
 from distill.types import WIDTHS
 
 pytestmark = pytest.mark.atari
@@ -226,6 +228,33 @@ def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
     assert all(
         json.loads(p.with_suffix(".json").read_text())["run"] == r for (r, _), p in paths.items()
     )
+
+
+def test_a_run_that_keeps_a_teacher_while_another_does_takes_another_name(monkeypatch, tmp_path):
+    cfg = small_config(tmp_path, teachers_dir=tmp_path)
+    model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    export, kept = ladder.export_zip, {}
+
+    def keep(run: str) -> None:
+        kept[run] = ladder.keep_teacher(model, cfg, started, 10, {"run": run}).name
+
+    other = threading.Thread(target=keep, args=("b",))
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.setattr(ladder, "export_zip", export)
+        other.start()
+        other.join(2)  # long enough to take the same name, if it does not wait for this one
+        export(*args)
+
+    monkeypatch.setattr(ladder, "export_zip", meanwhile)
+    keep("a")
+    other.join()
+    stem = f"env{ENV}_2026"
+    assert kept == {
+        "a": f"{stem}0131-235959_n_iters10.zip",
+        "b": f"{stem}0201-000000_n_iters10.zip",
+    }
+    assert {read_record(tmp_path / name)["run"]: name for name in kept.values()} == kept
 
 
 def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from distill.config import FOLDERS
 from distill.envs import sticky_probability
-from distill.files import write_atomically, write_json
+from distill.files import locked, write_atomically, write_json
 from distill.origins import name_alone
 from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
 from distill.ppo.sb3 import export_zip
@@ -55,7 +55,6 @@ def keep_teacher(
             the .json has the exact steps.
         origin: run, command, time taken, and commit, versions and machine of the process.
     """
-    path = teacher_path(cfg, started, origin["run"], mark)
     games = [game["r"] for game in model.ep_info_buffer or ()]
     settings = {k: v for k, v in to_mapping(cfg).items() if k not in FOLDERS}
     record = {
@@ -74,10 +73,14 @@ def keep_teacher(
     assert isinstance(policy, FastCnnPolicy)
     assert isinstance(space, Discrete)
 
-    def write(temporary: Path) -> None:
-        export_zip(policy, int(space.n), temporary)
-        # Before the zip has its name: without a record it would pass for another run's.
-        write_json(path.with_suffix(".json"), record)
+    cfg.teachers_dir.mkdir(parents=True, exist_ok=True)
+    with locked(cfg.teachers_dir, wait=True):  # another run might find the same name to be free
+        path = teacher_path(cfg, started, origin["run"], mark)
 
-    write_atomically(path, write)
+        def write(temporary: Path) -> None:
+            export_zip(policy, int(space.n), temporary)
+            # Before the zip has its name: without a record it would pass for another run's.
+            write_json(path.with_suffix(".json"), record)
+
+        write_atomically(path, write)
     return path
