@@ -316,6 +316,13 @@ def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_st
     save_student(student, network, {})  # as an unnamed teacher's, it does not say
     assert predecessors.with_own_game(both).env == "ALE/Boxing-v5"
     assert predecessors.with_own_game(cfg) == cfg
+    teacher.with_suffix(".json").unlink()
+    for silent, flag in (
+        (both, "--init_from .*safetensors"),
+        (replace(both, init_from=None), "--k"),
+    ):
+        with pytest.raises(ValueError, match=f"--env is missing: {flag}.* does not say which game"):
+            predecessors.with_own_game(silent)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

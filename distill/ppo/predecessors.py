@@ -90,15 +90,21 @@ def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
     """Take the game of the network to go on from, else of the teacher to stay near, if they say it.
 
     Raises:
-        FileNotFoundError, ValueError: if that network is not what it should be.
+        FileNotFoundError, ValueError: if that network is not what it should be, or does not say.
     """
-    games: list[str | None] = []
+    games: dict[str, str | None] = {}
     if cfg.init_from is not None:
         with of_setting("--init_from"):
-            games.append(load_player(cfg.init_from).env_id)
+            games[f"--init_from {cfg.init_from}"] = load_player(cfg.init_from).env_id
     if cfg.kickstart is not None:
-        games.append(env_id_of(cfg.kickstart))
-    return replace(cfg, env=next(filter(None, games), cfg.env))
+        games[f"--kickstart {cfg.kickstart}"] = env_id_of(cfg.kickstart)
+    if not games:
+        return cfg
+    if not any(games.values()):
+        raise ValueError(
+            f"--env is missing: {next(iter(games))} does not say which game it was trained on"
+        )
+    return replace(cfg, env=next(filter(None, games.values())))
 
 
 def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
