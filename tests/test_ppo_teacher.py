@@ -398,7 +398,8 @@ def test_a_folder_of_teachers_that_cannot_be_written_to_costs_no_training(
     there = ["--resume", str(run_dir), "--teachers_dir"]
     assert "a_file is a file" in refusal(monkeypatch, capsys, *there, "a_file")
     assert run_main(monkeypatch, ppo_teacher, *there, "elsewhere") == 0
-    assert [p.name.split("n_iters")[1] for p in Path("elsewhere").glob("*.zip")] == ["4000.zip"]
+    kept = {p.name.split("n_iters")[1] for p in Path("elsewhere").glob("*.zip")}
+    assert kept == {"3000.zip", "4000.zip"}  # made up for
 
 
 def no_space(*args: object, **more: object) -> None:

@@ -17,6 +17,7 @@ from distill.origins import command_of
 from distill.ppo.algorithm import training_state
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.ladder import keep_teacher, ladder, teacher_path
+from distill.ppo.predecessors import first_step
 from distill.ppo.warm_start import learn_only_values
 from distill.progress import Interruption, Progress
 from distill.provenance import provenance
@@ -71,16 +72,26 @@ class TeacherCallback(BaseCallback):
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
 
     def _on_training_start(self) -> None:
-        total_steps, run = self._cfg.total_steps, self._origin["run"]
-        assert total_steps is not None
-        self._checkpoint_due = Every(self._cfg.checkpoint_steps, self.num_timesteps)
-        self._marks = [mark for mark in ladder(total_steps) if mark > self.num_timesteps]
-        # A run that could not write its last teacher is resumed at its end, where it is still due.
-        last = teacher_path(self._cfg, self._started, run, total_steps)
-        if not self._marks and not last.exists():
-            self._marks = [total_steps]
+        cfg = self._cfg
+        assert cfg.total_steps is not None
+        self._checkpoint_due = Every(cfg.checkpoint_steps, self.num_timesteps)
+        self._marks = [mark for mark in ladder(cfg.total_steps) if self._is_due(mark)]
         self._began = self.num_timesteps
         self._seen_score = bool(self.model.ep_info_buffer)
+
+    def _is_due(self, mark: int) -> bool:
+        """Say whether a teacher is still to be kept at `mark`, where this process begins.
+
+        A run that could not write one was saved right there, and is resumed with it still due.
+        """
+        cfg = self._cfg
+        if mark > self.num_timesteps:
+            return True
+        before = max(first_step(cfg), self.num_timesteps - cfg.n_envs * cfg.n_steps)
+        return mark > before and not self._path(mark).exists()
+
+    def _path(self, mark: int) -> Path:
+        return teacher_path(self._cfg, self._started, self._origin["run"], mark)
 
     def _on_rollout_start(self) -> None:
         # The one safe place: the last rollout was learned from, the next has not begun.
