@@ -44,6 +44,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed amid a write left in a folder that nobody writes to.
+
+    That of a checkpoint is as large as one, and hidden.
+    """
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\.[^.]+\.\d+\.\w+", path.name):
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text))

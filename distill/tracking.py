@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from distill.files import lock_folder
+from distill.files import lock_folder, remove_leftovers
 from distill.rows import read_rows, write_rows
 from distill.tags import TAGS
 
@@ -80,6 +80,7 @@ class Tracker:
 
     def __init__(self, run_dir: Path, *, resume_step: int | None = None) -> None:
         self._lock = lock_folder(run_dir)
+        remove_leftovers(run_dir)
         self._csv_path = run_dir / METRICS
         self._wall_seconds = 0.0
         self._logged_already: set[tuple[int, str]] = set()

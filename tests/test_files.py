@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from distill.files import lock_folder, locked, write_atomically, write_json, write_text
+from distill.files import (
+    lock_folder,
+    locked,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,6 +126,21 @@ def test_a_folder_in_the_files_place_is_an_error_that_names_it(tmp_path):
     with pytest.raises(OSError, match=r"cannot write .*file\.txt: Is a directory"):
         write_text(tmp_path / "file.txt", "new")
     assert names(tmp_path) == ["file.txt"]
+
+
+def test_what_a_killed_write_left_behind_is_removed_and_nothing_else(old):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from distill.files import *;"
+        "write_atomically(Path(sys.argv[1]),"
+        " lambda path: (path.write_text('half'), os.kill(os.getpid(), signal.SIGKILL)))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(old)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(old.parent)) == 2
+    (old.parent / ".a.user's.txt").touch()
+    remove_leftovers(old.parent)
+    assert names(old.parent) == [".a.user's.txt", "file.txt"]
+    assert old.read_text() == "old"
 
 
 def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):

@@ -198,9 +198,12 @@ def test_curves_that_cannot_be_written_end_in_one_error(tmp_path, monkeypatch):
 def test_a_run_has_one_tracker_at_a_time(tmp_path):
     with Tracker(tmp_path) as first:
         first.log({"distill/kl": 1.0}, 1)
+        amid_a_write = tmp_path / ".checkpoint_new.15104.pt"
+        amid_a_write.touch()
         with pytest.raises(ValueError, match="is being written by another process"):
             Tracker(tmp_path, resume_step=0)
+        assert amid_a_write.exists()
         first.log({"distill/kl": 2.0}, 2)
     assert [value for *_, value in csv_rows(tmp_path)] == [1.0, 2.0]
     with Tracker(tmp_path, resume_step=2):
-        pass
+        assert not amid_a_write.exists()  # as that process had been killed
