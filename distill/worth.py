@@ -28,7 +28,7 @@ def _few_games(score: Score) -> str | None:
     """Say how many games differ in return or length, if at most one in three does.
 
     Without sticky actions a greedy policy plays one game for each opening of up to NOOP_MAX frames:
-    of 100 games of each teacher of Pong or Breakout that ships 26 differ, of 100 sampled ones 54 or
+    of 100 games of each teacher of Pong or Breakout that ships 26 differ, of 100 sampled ones 43 or
     more. Where a clock ends the games (Freeway), their lengths differ by the opening alone and tell
     nothing.
     """
