@@ -221,6 +221,11 @@ def test_points_of_one_student_are_joined_from_left_to_right():
         "net3 student": [[4, 0.5], [16, 0.9]],
     }
     assert {line.get_linestyle() for line in named.values()} == {"-"}
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    assert {line.get_color(): np.asarray(line.get_xydata()).tolist() for line in crosses} == {
+        named[name].get_color(): points for name, points in drawn.items()
+    }
+    assert len(crosses) == 2
     assert [round(tick) for tick in axes.get_xticks()] == [4, 16]  # each once
     assert not axes.texts
 

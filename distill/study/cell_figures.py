@@ -44,9 +44,9 @@ def draw_shares(
 ) -> Figure:
     """Draw the share of the teacher's score against something, a panel a game, a point a cell.
 
-    A point is a mean with its interval, hollow of a single run; crosses are the runs themselves,
-    which say how far up and down is shown: an interval may reach beyond. Shares are drawn where
-    `spread` has them.
+    A point is a mean with its interval, hollow of a single run; crosses, of a line's color, are the
+    runs themselves, which say how far up and down is shown: an interval may reach beyond. Shares
+    are drawn where `spread` has them.
 
     Args:
         cells: of one grid; those without a result are left out.
@@ -62,7 +62,7 @@ def draw_shares(
         mine = sorted((cell for cell in done if cell.labels["game"] == game), key=x_of)
         x = [x_of(cell) for cell in mine]
         draw_named(axes, mine, x_of, name_axis)
-        draw_runs(axes, mine, x)
+        show_runs(axes, mine)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
         axes.set(xscale="log", xlabel=x_label, ylabel=Y_LABEL, title=game)
@@ -87,22 +87,30 @@ def draw_named(
     if len(names) == len(cells):
         x = [x_of(cell) for cell in cells]
         draw_means(axes, cells, x)
+        draw_runs(axes, cells, x, color="black", label="a student")
         write_names(axes, cells, x, name_axis)
         return
-    for name in names:
-        line = cells_with(cells, **{name_axis: name})
-        label = f"{name} {name_axis}"
-        draw_means(axes, line, [x_of(cell) for cell in line], style="o-", label=label)
+    for i, name in enumerate(names):
+        line, label = cells_with(cells, **{name_axis: name}), f"{name} {name_axis}"
+        x, color = [x_of(cell) for cell in line], f"C{i}"
+        draw_means(axes, line, x, color=color, style="o-", label=label)
+        draw_runs(axes, line, x, color=color)
 
 
 def draw_means(
-    axes: Axes, cells: Sequence[Cell], x: Sequence[float], *, style: str = "o", label: str = ""
+    axes: Axes,
+    cells: Sequence[Cell],
+    x: Sequence[float],
+    *,
+    color: str = "C0",
+    style: str = "o",
+    label: str = "",
 ) -> None:
     """Draw each cell's mean share with its interval, hollow of a single run."""
     y = [cell.mean_share for cell in cells]
     bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
     reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
-    axes.errorbar(x, y, yerr=reach.T, fmt=style, capsize=3, label=label)
+    axes.errorbar(x, y, yerr=reach.T, fmt=style, color=color, capsize=3, label=label)
     single = [i for i, cell in enumerate(cells) if len(cell.shares) == 1]
     hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
     axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
@@ -115,11 +123,17 @@ def write_names(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis
         axes.annotate(name, (at_x, cell.mean_share), textcoords="offset points", **below)
 
 
-def draw_runs(axes: Axes, cells: Sequence[Cell], x: Sequence[float]) -> None:
-    """Draw each run's share, and show as much as they, the teacher and the floor need."""
+def draw_runs(
+    axes: Axes, cells: Sequence[Cell], x: Sequence[float], *, color: str, label: str = ""
+) -> None:
+    """Draw each run's share."""
     runs = [(at, share) for at, cell in zip(x, cells, strict=True) for share in cell.shares]
-    axes.plot(*zip(*runs, strict=True), "x", color="black", markersize=4, label="a student")
-    shown = [0.0, 1.0, *(share for _, share in runs)]
+    axes.plot(*zip(*runs, strict=True), "x", color=color, markersize=4, label=label)
+
+
+def show_runs(axes: Axes, cells: Sequence[Cell]) -> None:
+    """Show as much as the runs, the teacher and the floor need."""
+    shown = [0.0, 1.0, *(share for cell in cells for share in cell.shares)]
     low, high = spread([min(shown), max(shown)])
     room = 0.12 * (high - low)
     axes.set_yscale("function", functions=(spread, gather))

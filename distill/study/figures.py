@@ -79,7 +79,9 @@ def finish(axes: Axes, env_id: str) -> None:
     """Name what is shown; the legend hangs beneath, where it hides no curve."""
     axes.set(xscale="log", xlabel="agent steps", ylabel="score of whole games", title=env_id)
     # Below the label of the axis, whatever its height: the pad is in letters, not in axes.
-    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=6)
+    # Its samples are long enough for the longest dashes.
+    place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "borderaxespad": 6}
+    axes.legend(fontsize="x-small", handlelength=4.5, **place)
 
 
 def panels(
