@@ -98,9 +98,23 @@ def make_run(task: Task) -> Distillation:
 def default_run_dir(task: Task) -> Path:
     """Name a new folder after game, student, kind of run, time and seed."""
     cfg = task.cfg
-    what = "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity
-    kind = f"curious-{what}" if cfg.use_curiosity else "plain"
     student = str(cfg.student).replace(",", "-")
     game = task.env_id.replace("/", "-")
-    name = f"distill_{game}_{student}_{kind}_{time_stamp()}_seed{cfg.seed}"
+    name = f"distill_{game}_{student}_{kind_of_run(cfg)}_{time_stamp()}_seed{cfg.seed}"
     return Path("runs") / name
+
+
+def kind_of_run(cfg: DistillConfig) -> str:
+    """Name what a run learns from, as TensorBoard lists it: `plain`, `curious-both-uncertain`.
+
+    `untaught` is what no teacher teaches; a loss is named where it is not the default one.
+    """
+    words = [] if cfg.use_teacher else ["untaught"]
+    if cfg.use_curiosity:
+        words += ["curious", "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity]
+    words = words or ["plain"]
+    if cfg.use_uncertainty:
+        words.append("uncertain")
+    if cfg.use_teacher and cfg.loss != DistillConfig.loss:
+        words.append(cfg.loss)
+    return "-".join(words)

@@ -6,6 +6,7 @@ import pytest
 
 from distill import task
 from distill.config import DistillConfig
+from distill.schedules import LinearSchedule
 
 NAME = "envPongNoFrameskip-v4_20260102-030405_n_iters10.zip"
 
@@ -35,6 +36,23 @@ def test_without_a_teacher_it_is_the_games_best(tmp_path, monkeypatch):
         )
     found = task.find_teacher(DistillConfig(env="PongNoFrameskip-v4"))
     assert found.name.endswith("_n_iters20.zip")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, "plain"),
+        ({"loss": "mse"}, "plain-mse"),
+        ({"use_curiosity": True}, "curious-both"),
+        ({"use_curiosity": True, "curiosity": "aux", "loss": "js"}, "curious-aux-js"),
+        ({"use_curiosity": True, "curiosity": "bonus", "curiosity_source": "rnd"}, "curious-rnd"),
+        ({"use_uncertainty": True}, "plain-uncertain"),
+        ({"use_uncertainty": True, "use_curiosity": True}, "curious-both-uncertain"),
+        ({"w_distill": LinearSchedule(0, 0), "c_ext": LinearSchedule(1, 1)}, "untaught"),
+    ],
+)
+def test_a_run_is_named_after_what_it_learns_from(settings, kind):
+    assert task.kind_of_run(DistillConfig(**settings)) == kind
 
 
 @pytest.mark.parametrize(("n_steps", "n_stack", "rows"), [(4, 8, 11), (1, 8, 9), (16, 4, 19)])
