@@ -102,8 +102,12 @@ class DistillConfig:
         one_of("distill", "bonus", "both"),
     )
     w_distill: LinearSchedule = schedule(1.0, 1.0, "weight of the divergence")
-    w_icm: LinearSchedule = schedule(0.3, 0.3, "weight of ICM's losses")
-    w_rnd: LinearSchedule = schedule(1.0, 1.0, "weight of RND's loss, while its bonus counts")
+    w_icm: LinearSchedule = schedule(
+        0.3, 0.3, "weight of ICM's losses; where none reaches the encoder, Adam all but ignores it"
+    )
+    w_rnd: LinearSchedule = schedule(
+        1.0, 1.0, "weight of RND's loss, while its bonus counts; Adam all but ignores its size"
+    )
     w_policy: LinearSchedule = schedule(1.0, 1.0, "weight of PPO-clip, where a reward counts")
     w_value: LinearSchedule = schedule(0.5, 0.5, "weight of the value loss, where a reward counts")
     w_entropy: LinearSchedule = schedule(
