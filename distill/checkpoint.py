@@ -151,7 +151,7 @@ def reopen(
 
 @contextmanager
 def resumable(program: str, run_dir: Path, *, is_new: bool) -> Iterator[None]:
-    """Say how to go on with a run that is stopped within.
+    """Say how to go on with a run that is stopped within, or that cannot write.
 
     The folder of a new one that has no checkpoint yet is removed: with nothing to go on from, it
     would only be in the way of starting again.
@@ -166,6 +166,8 @@ def resumable(program: str, run_dir: Path, *, is_new: bool) -> Iterator[None]:
         if isinstance(stop, KeyboardInterrupt):
             with suppress(OSError):  # nobody may be there to read it
                 sys.stderr.write(f"\n{str(stop) or 'stopped'}; {then}\n")
+        if isinstance(stop, OSError):
+            raise type(stop)(f"{stop}; {then}") from None
         raise
 
 

@@ -586,6 +586,7 @@ def test_a_full_disk_is_one_clear_line_and_costs_no_checkpoint(monkeypatch, tmp_
     err = capsys.readouterr().err
     assert status == 1
     assert re.fullmatch(r"ppo_teacher\.py: error: cannot write teachers/.*\.zip: .+\n", err), err
+    assert err.endswith("; continue with: python ppo_teacher.py --resume run\n")
     assert list(Path("teachers").iterdir()) == []
     assert load_run(Path("run"))[0]["steps"] == 384
     # The teacher was all that was missing; with room for it, it is kept.
