@@ -11,6 +11,7 @@ from their monitor files: score of the games that ended within 50,000 steps befo
 
 import argparse
 import functools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -80,27 +81,36 @@ def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:
 
 
 def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
-    """Draw the figures of the studies, with their files' names."""
+    """Draw the figures of students' shares against something, with their files' names."""
     sizes = [*grids["best"], *grids["students"]]
     whole = [cell for cell in sizes if cell.labels["budget"] == DEFAULTS["budget"]]
     updates = f"updates in {DistillConfig.total_steps:,} steps"
     of_sizes = {"name_axis": "teacher", "tick_axis": "student"}
+    seconds = operator.attrgetter("median_seconds")
     shares = {
         "students": (whole, parameters_of, "student and its parameters", of_sizes),
         "updates": (grids["updates"], updates_of, updates, {"name_axis": "student"}),
-        "budgets": (grids["budgets"], seconds_of, "training, seconds", {"name_axis": "budget"}),
+        "budgets": (grids["budgets"], seconds, "training, seconds", {"name_axis": "budget"}),
     }
     for name, (cells, x_of, x_label, axes) in shares.items():
         if any(cell.shares for cell in cells):
             yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, **axes)
-    cells = grids["curiosity"]
-    less_plain = "share minus plain students', 95 %"
-    arms = {
+
+
+def draw_arms(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures of what curiosity does, with their files' names."""
+    cells, today = grids["curiosity"], grids["curiosity_defaults"]
+    differences = {
+        f"{title}, temperature {temperature:g}": found
+        for temperature, arms in ((DistillConfig.temperature, today), (1, cells))
+        for title, found in differences_by_arm(arms).items()
+    }
+    shown = {
         "curiosity": (shares_by_arm(cells), "IQM of the share, 95 % bootstrap", None),
-        "differences": (differences_by_arm(cells), less_plain, MARGIN),
+        "differences": (differences, "share minus plain students', 95 %", MARGIN),
         "coverage": (coverage_by_arm(cells), "distinct frames, mean and 95 %", None),
     }
-    for name, (groups, x_label, margin) in arms.items():
+    for name, (groups, x_label, margin) in shown.items():
         if compared := {title: found for title, found in groups.items() if is_telling(found)}:
             yield (
                 name,
@@ -123,11 +133,6 @@ def parameters_of(cell: Cell) -> float:
 def updates_of(cell: Cell) -> float:
     """Return how many updates a cell's students were given."""
     return cell.outcomes[0].updates
-
-
-def seconds_of(cell: Cell) -> float:
-    """Return the median of how long a cell's students were trained."""
-    return cell.median_seconds
 
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:
@@ -184,7 +189,8 @@ def main() -> None:
         collect(asked.collect, CURVES)
     mpl.use("agg")
     grids = read_grids()
-    for name, figure in [*draw_learning(grids["students"]), *draw_studies(grids)]:
+    drawn = [*draw_learning(grids["students"]), *draw_studies(grids), *draw_arms(grids)]
+    for name, figure in drawn:
         path = FIGURES / f"{name}.png"
         write_atomically(path, functools.partial(figure.savefig, dpi=110))
         print(f"wrote {path}")
