@@ -149,6 +149,7 @@ def test_a_folder_is_locked_until_its_holder_lets_go(tmp_path):
         lock_folder(tmp_path)
     os.close(held)
     os.close(lock_folder(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folders_lock_can_be_waited_for(tmp_path):
@@ -165,7 +166,6 @@ def test_a_folders_lock_can_be_waited_for(tmp_path):
     os.close(held)
     waiting.join()
     assert order == ["let go", "locked"]
-    assert not list(tmp_path.iterdir())
 
 
 def test_json_has_each_list_of_numbers_on_one_line(tmp_path):
