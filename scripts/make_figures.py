@@ -101,7 +101,7 @@ def draw_arms(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of what curiosity does, with their files' names."""
     cells, today = grids["curiosity"], grids["curiosity_defaults"]
     differences = {
-        f"{title}, temperature {temperature:g}": found
+        f"{title},\ntemperature {temperature:g}": found
         for temperature, arms in ((DistillConfig.temperature, today), (1, cells))
         for title, found in differences_by_arm(arms).items()
     }
