@@ -23,7 +23,7 @@ from distill.evaluation import Score
 from distill.files import read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
-from distill.player import Player, games_for, load_player
+from distill.player import Player, find_game, games_for, load_player
 from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL, is_of_student_games
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
@@ -32,24 +32,18 @@ from distill.teacher_files import digest_of, is_of_file, latest_teacher
 from distill.worth import worth
 
 
-def find_game(cfg: EvalConfig, player: Player) -> str:
-    """Return the game asked for, else the one that the checkpoint was trained on.
+def check_is_kept(cfg: EvalConfig, player: Player, env_id: str) -> None:
+    """Check that a score may be kept with the checkpoint.
 
     Raises:
-        ValueError: if neither is known, or a score in another one, or of a single game, is to be
-            kept with the checkpoint.
+        ValueError: if it is of another game, or of a single one.
     """
-    path, own_env_id = player.path, player.env_id
-    env_id = cfg.env or own_env_id
-    if env_id is None:
-        raise ValueError(f"--env is missing: {path} does not say which game it was trained on")
-    if cfg.write_score and cfg.n_eval_episodes < 2:
+    if cfg.n_eval_episodes < 2:
         raise ValueError("--write_score needs --n_eval_episodes of at least 2, got 1")
-    if cfg.write_score and env_id != (own_env_id or env_id):
+    if env_id != (player.env_id or env_id):
         raise ValueError(
-            f"--write_score needs the --env that {path} is of, {own_env_id}, got {env_id}"
+            f"--write_score needs the --env that {player.path} is of, {player.env_id}, got {env_id}"
         )
-    return env_id
 
 
 def record_to_extend(checkpoint: Path, cfg: EvalConfig, n_envs: int) -> dict[str, Any]:
@@ -140,9 +134,10 @@ def main() -> None:
     path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir, cfg.env)
     with of_setting("--teacher_chkpt"):
         player = load_player(path, device=device, dtype=dtype)
-    network, env_id = player.network, find_game(cfg, player)
+    network, env_id = player.network, find_game(cfg.env, {str(path): player.env_id})
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
+        check_is_kept(cfg, player, env_id)
         record_to_extend(path, cfg, n_envs)
     digest = digest_of(path)
     envs = games_for(

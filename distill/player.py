@@ -1,11 +1,12 @@
 """Players: teachers and students, read the same way, and games that show what they can see."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from distill.envs import AtariEnvs, make_atari
+from distill.envs import AtariEnvs, check_env_id, make_atari
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, check_fits, load_teacher
 from distill.teacher_files import env_id_of, is_teacher
@@ -31,6 +32,23 @@ def load_player(
         return Player(path, load_teacher(path, device=device, dtype=dtype), env_id_of(path))
     student, metadata = load_student(path, device=device, dtype=dtype)
     return Player(path, FrozenPolicy(student, path=path), metadata.get("env_id"))
+
+
+def find_game(asked: str | None, known: Mapping[str, str | None]) -> str:
+    """Return the game asked for, else the first that is known.
+
+    Args:
+        asked: what `--env` says, if anything.
+        known: of the checkpoints, at least one, what each was trained on, if it says so.
+
+    Raises:
+        ValueError: if there is no such game, or none is said.
+    """
+    env_id = asked or next(filter(None, known.values()), None)
+    if env_id is None:
+        silent = next(iter(known))
+        raise ValueError(f"--env is missing: {silent} does not say which game it was trained on")
+    return check_env_id(env_id)
 
 
 def games_for(

@@ -10,7 +10,7 @@ from distill.device import resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id
 from distill.errors import of_setting
 from distill.options import DEFAULT_ENV
-from distill.player import games_for
+from distill.player import find_game, games_for
 from distill.provenance import TEACHERS
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
@@ -56,14 +56,6 @@ def check_ring(cfg: DistillConfig, n_stack: int) -> None:
         )
 
 
-def find_game(cfg: DistillConfig, teacher_path: Path) -> str:
-    """Return the game asked for, else the one that the teacher was trained on."""
-    env_id = cfg.env or env_id_of(teacher_path)
-    if env_id is None:
-        raise ValueError(f"--env is missing: {teacher_path} does not say which game it plays")
-    return check_env_id(env_id)
-
-
 def prepare(cfg: DistillConfig) -> Task:
     """Check and load all that a run needs, before its folder is made.
 
@@ -77,7 +69,8 @@ def prepare(cfg: DistillConfig) -> Task:
     with of_setting("--teacher_chkpt"):
         teacher = load_teacher(path, device=device, dtype=dtype)
     check_ring(cfg, teacher.n_stack)
-    return Task(cfg, path, find_game(cfg, path), teacher, device, dtype)
+    env_id = find_game(cfg.env, {str(path): env_id_of(path)})
+    return Task(cfg, path, env_id, teacher, device, dtype)
 
 
 def make_games(task: Task, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:

@@ -29,7 +29,7 @@ from distill.files import write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
 from distill.options import DEFAULT_ENV
-from distill.player import Player, games_for, load_player
+from distill.player import Player, find_game, games_for, load_player
 from distill.progress import Progress
 from distill.provenance import TEACHERS
 from distill.teacher import CPU
@@ -72,19 +72,17 @@ def find_players(cfg: WatchConfig) -> list[Player]:
     return [load_player(best_teacher(TEACHERS, env_id)), *newest_student(env_id)]
 
 
-def find_game(cfg: WatchConfig, players: Sequence[Player]) -> str:
+def find_one_game(cfg: WatchConfig, players: Sequence[Player]) -> str:
     """Return the game asked for, else the one that the players were trained on.
 
     Raises:
         ValueError: if there is no such game, they do not say, or not the same.
     """
     known = {player.env_id: player.path for player in players if player.env_id is not None}
-    if cfg.env is None and len(known) != 1:
+    if cfg.env is None and len(known) > 1:
         games = ", ".join(f"{env_id} ({path})" for env_id, path in known.items())
-        if not known:
-            raise ValueError("--env is missing: no checkpoint says which game it was trained on")
         raise ValueError(f"--env must name one game: the checkpoints were trained on {games}")
-    return check_env_id(cfg.env or next(iter(known)))
+    return find_game(cfg.env, {str(player.path): player.env_id for player in players})
 
 
 def set_table(player: Player, env_id: str, seed: int) -> Table:
@@ -153,7 +151,7 @@ def main() -> None:
     if cfg.out.is_dir():
         raise ValueError(f"--out must be a file, got {cfg.out}, a folder")
     players = find_players(cfg)
-    env_id = find_game(cfg, players)
+    env_id = find_one_game(cfg, players)
     tables = [set_table(player, env_id, cfg.seed) for player in players]
     print(f"{', '.join(str(player.path) for player in players)} on {env_id}")
     write_atomically(cfg.out, lambda path: write(path, film(players, tables, cfg), cfg.fps))

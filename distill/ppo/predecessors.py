@@ -7,7 +7,7 @@ from distill.cli import Switch
 from distill.envs import make_atari
 from distill.errors import of_setting
 from distill.networks import ActorCritic
-from distill.player import load_player
+from distill.player import find_game, load_player
 from distill.ppo.fast_policy import N_STACK
 from distill.schedules import refuse_over
 from distill.student_files import load_student
@@ -98,13 +98,7 @@ def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
             games[f"--init_from {cfg.init_from}"] = load_player(cfg.init_from).env_id
     if cfg.kickstart is not None:
         games[f"--kickstart {cfg.kickstart}"] = env_id_of(cfg.kickstart)
-    if not games:
-        return cfg
-    if not any(games.values()):
-        raise ValueError(
-            f"--env is missing: {next(iter(games))} does not say which game it was trained on"
-        )
-    return replace(cfg, env=next(filter(None, games.values())))
+    return replace(cfg, env=find_game(None, games)) if games else cfg
 
 
 def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
