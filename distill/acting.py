@@ -69,7 +69,7 @@ class Actor:
             logits = logits_of(student, self._obs, self._device)
             chosen, own = self._choose(logits, epsilon, teacher_mix)
             step = self.envs.step(chosen)
-            rows.append((obs, age, step, logits, own & (step.action == chosen)))
+            rows.append((obs, age, step, logits, own & ~step.forced))
             games += step.games
             self._obs, self._age = step.obs, np.where(step.game_over, 0, age + 1)
         return _stack(rows, self._obs), games

@@ -98,7 +98,8 @@ class AtariEnvs:
 
     def step(self, actions: IntArray) -> Step:
         """Play `actions` (N,); FIRE where a game waits for it."""
-        action = np.where(self._must_fire, 1, actions)
+        forced = self._must_fire
+        action = np.where(forced, 1, actions)
         obs, reward, terminated, truncated, info = self._emulator.step(action)
         self._score += reward
         self._length += 1
@@ -116,6 +117,7 @@ class AtariEnvs:
         return Step(
             obs=obs,
             action=action,
+            forced=forced,
             reward=(np.sign(reward) if self._training else reward).astype(np.float32),
             done=game_over | lost_life if self._training else game_over,
             game_over=game_over,

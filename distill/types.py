@@ -83,7 +83,8 @@ class Step(NamedTuple):
     """
 
     obs: ByteArray  # (N, S, 84, 84)
-    action: IntArray  # (N,) executed; differs from the chosen one where FIRE had to be pressed
+    action: IntArray  # (N,) executed
+    forced: BoolArray  # (N,) FIRE had to be pressed, whatever was chosen
     reward: FloatArray  # (N,) sign of the raw reward when training, the raw reward otherwise
     # (N,) an episode ended for the learner: a game over, or a lost life in training
     done: BoolArray

@@ -49,7 +49,8 @@ class CorridorEnvs:
         final_obs = self.look() if is_over else None
         obs = self.reset() if is_over else self.look()
         over, reward = np.full(self.n_envs, is_over), np.zeros(self.n_envs, np.float32)
-        return Step(obs, actions, reward, over, over, np.zeros_like(over), final_obs, games)
+        none = np.zeros_like(over)
+        return Step(obs, actions, none, reward, over, over, none, final_obs, games)
 
 
 class HomeTeacher:

@@ -90,7 +90,8 @@ class FakeEnvs:
     def step(self, actions):
         assert actions.shape == (self.n_envs,)
         self.tape.append("act")
-        action = np.where(self.must_fire, 1, actions)
+        forced = self.must_fire
+        action = np.where(forced, 1, actions)
         reward = self.worths[action]
         self.rewards.append(reward)
         self.score, self.age = self.score + reward, self.age + 1
@@ -107,8 +108,9 @@ class FakeEnvs:
         self.obs = np.concatenate((old, self._pictures()[:, None]), 1)
         reward = reward.astype(np.float32)
         return Step(
-            self.obs, action, reward, over | lost, over, np.zeros_like(over), final_obs, games
-        )
+            self.obs, action, forced, reward, over | lost, over, np.zeros_like(over), final_obs,
+            games,
+        )  # fmt: skip
 
 
 class Recorded:

@@ -43,7 +43,8 @@ class ScriptedEnvs:
         self.score, self.age = np.where(over, 0, self.score), np.where(over, 0, self.age)
         done = over | (self.n_steps in self.lost_lives)
         reward = reward.astype(np.float32)
-        return Step(self.look(), actions, reward, done, over, np.zeros_like(over), None, games)
+        none = np.zeros_like(over)
+        return Step(self.look(), actions, none, reward, done, over, none, None, games)
 
 
 def score_of(*scores, length=10):

@@ -61,12 +61,16 @@ def test_shares_of_random_taught_and_own_actions_are_as_asked():
     assert (rollout.action[rollout.on_policy] == 0).all()
 
 
-def test_a_step_is_on_policy_unless_the_game_executed_another_action():
+def test_a_step_is_on_policy_unless_the_game_pressed_fire_be_it_what_was_chosen():
     envs = FakeEnvs(n_envs=8, n_stack=1, lives_steps=3, fires=True)
     rollout, _, envs = act(fixed_student(0.0, 0.0, 0.0), envs=envs)
+    forced = np.array([step.forced for step in envs.steps])
     replaced = np.array(envs.chosen) != rollout.action
     assert replaced.any()
-    np.testing.assert_array_equal(rollout.on_policy, ~replaced)
+    assert (forced & ~replaced).any()
+    assert (forced | ~replaced).all()
+    # Of what was forced one action alone could count, whose advantage no other's would undo.
+    np.testing.assert_array_equal(rollout.on_policy, ~forced)
     np.testing.assert_array_equal(rollout.action, [step.action for step in envs.steps])
 
 

@@ -125,6 +125,7 @@ def test_fire_is_pressed_after_a_lost_life_and_only_then():
     must_fire = np.zeros(2, bool)
     for step in play_games(envs, constant_policy(NOOP), 2):
         np.testing.assert_array_equal(step.action == FIRE, must_fire)
+        np.testing.assert_array_equal(step.forced, must_fire)
         must_fire = step.done & ~step.game_over
 
 

@@ -48,6 +48,7 @@ class FakeEnvs:
         return Step(
             obs=np.full((2, 4, 84, 84), 10 * t, np.uint8),
             action=actions,
+            forced=np.zeros(2, bool),
             reward=np.array([1, -1], np.float32),
             done=over | (t == 2),
             game_over=over,
