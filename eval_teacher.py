@@ -50,12 +50,11 @@ def record_to_extend(checkpoint: Path, cfg: EvalConfig, n_envs: int) -> dict[str
     """Read the .json beside a checkpoint, to which scores of games, `n_envs` at once, are added.
 
     Returns:
-        What it holds; empty if there is none.
+        What it holds; empty if there is none, or it is of a checkpoint that was replaced since.
 
     Raises:
         ValueError: if it is not a JSON object, or holds the scores of more games, or of those that
-            students are scored over where these would be of others; unless the checkpoint has been
-            replaced since.
+            students are scored over where these would be of others.
     """
     path, n_games = checkpoint.with_suffix(".json"), cfg.n_eval_episodes
     try:
@@ -63,8 +62,10 @@ def record_to_extend(checkpoint: Path, cfg: EvalConfig, n_envs: int) -> dict[str
     except ValueError:
         raise ValueError(f"--write_score cannot add to {path}: it is not a JSON object") from None
     evaluation = record.get("evaluation")
-    if not isinstance(evaluation, dict) or not is_of_file(evaluation, checkpoint):
-        return record  # nothing that would be lost
+    if not isinstance(evaluation, dict):
+        return record
+    if not is_of_file(evaluation, checkpoint):
+        return {}  # nothing in it, not its steps either, is this one's
     n_known = evaluation.get("n_games")
     if isinstance(n_known, int) and n_known > n_games:
         raise ValueError(

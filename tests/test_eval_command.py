@@ -213,10 +213,12 @@ def test_scores_of_weights_that_were_replaced_count_no_more(tmp_path, monkeypatc
     path.with_suffix(".json").write_text(json.dumps(record))
     assert "at least 100 with --write_score" in refusal(tmp_path, monkeypatch, capsys, *flags)
     assert recorded_scores(path, PONG, 2) is not None
+    path.with_suffix(".json").write_text(json.dumps(record | {"steps": 7_000_000, "grade": "good"}))
     make_teacher(path, 6, action=3)
     assert recorded_scores(path, PONG, 2) is None
     assert run_here(tmp_path, monkeypatch, *flags) == 0
     record = json.loads(path.with_suffix(".json").read_text())
+    assert record.keys() == {"env_id", "evaluation"}  # the steps and grade were another's
     assert record["evaluation"]["n_games"] == 2
     assert teacher_files.is_of_file(record["evaluation"], path)
 
