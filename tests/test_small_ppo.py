@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scripted import score_of
 
-from distill.floors import Floors
+from distill.floors import NO_SHARE, Floors
 from distill.protocol import EVAL_SEED, STUDENT_GAMES
 from distill.rows import read_rows
 from distill.run_folder import create_run, lengthen_run
@@ -141,6 +141,7 @@ def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
         "rate": {"command": f"{twin.command} --learning_rate 1e-2:0"},
         "precision": {"machine": "AMD EPYC (float32)"},
         "length": {"steps": 100},
+        "lengthened": {"command": f"{twin.command}, then 200 --resume a"},
         "kickstart": {"kind": "PPO net3, kickstarted", "command": "2e6 --kickstart a.zip"},
         "another kickstart": {"kind": "PPO net3, kickstarted", "command": "2e6 --kickstart b.zip"},
         "game": {"env_id": "ALE/Boxing-v5"},
@@ -152,3 +153,14 @@ def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
     assert len(others) == len(other)
     assert all("n = 1" in line for line in others[:-1])
     assert "| ALE/Boxing-v5 | net3 | 200 | no good teacher | 10.00" in others[-1]
+
+
+def test_no_share_of_a_good_teacher_that_is_at_its_floor_is_told():
+    row = SmallScore(
+        run="a", kind="PPO net3", env_id=PONG, seed=0, steps=200, floor=-20.0, mean=10.0, low=9.0,
+        high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="AMD EPYC",
+        command="2e6 --network net3",
+    )  # fmt: skip
+    good = Rung("t.zip", PONG, 1000, score_of(-20.0, -20.0), FLOORS, "good")
+    (line,) = small_ppo_table([row], [good]).splitlines()[2:]
+    assert f"| {NO_SHARE} | 10.00" in line

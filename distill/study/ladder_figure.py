@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.origins import THEN
 from distill.study.curves import TEACHER_CURVE, Point
 from distill.study.figures import curve, draw_zoo, finish, panels
-from distill.study.naming import settings_in
+from distill.study.naming import begun, lengthened_in, settings_in
 from distill.study.rungs import Rung
 
 LEGEND_LETTERS = 64  # in a line: as wide as a panel
@@ -77,7 +76,5 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
 
 def settings_of(command: str) -> str:
     """Return a teacher's settings without its game and how long it trains, unless lengthened."""
-    begun, *later = command.split(THEN)
-    kept = settings_in(begun, but=("env",))
-    lengthened = [f"then to {int(words.split()[0]):,} steps" for words in later]
-    return ", ".join([*(kept or ["defaults"]), *lengthened])
+    kept = settings_in(begun(command), but=("env",))
+    return ", ".join([*(kept or ["defaults"]), *lengthened_in(command)])

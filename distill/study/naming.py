@@ -43,6 +43,12 @@ def begun(command: str) -> str:
     return command.split(THEN)[0]
 
 
+def lengthened_in(command: str) -> list[str]:
+    """Say by how much a run was lengthened, in the order of its command; empty if it was not."""
+    _, *later = command.split(THEN)
+    return [f"then to {int(words.split()[0]):,} steps" for words in later]
+
+
 def is_same_run(one: OnRecord, other: OnRecord) -> bool:
     """Whether what is on record of two runs of one name is of one, be it lengthened in between."""
     return (one.env_id, begun(one.command)) == (other.env_id, begun(other.command))
@@ -54,10 +60,14 @@ def is_float32(run: OnRecord) -> bool:
 
 
 def name_of_small(run: OnRecord) -> str:
-    """Name the settings of a run of PPO at a student's size, but for its game, seed and length."""
+    """Name the settings of a run of PPO at a student's size, but for its game, seed and length.
+
+    What was lengthened is told: its schedules were not one.
+    """
     told = ("env", "network", "init_from", "kickstart", "seed", "precision")  # by kind, or below
     precision = ["in float32"] if is_float32(run) else []
-    return ", ".join([run.kind, *settings_in(begun(run.command), but=told), *precision])
+    settings = settings_in(begun(run.command), but=told)
+    return ", ".join([run.kind, *settings, *precision, *lengthened_in(run.command)])
 
 
 def settings_in(command: str, *, but: Container[str]) -> list[str]:

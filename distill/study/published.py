@@ -7,10 +7,9 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from distill.cli import parse_settings
-from distill.origins import THEN
 from distill.study.curves import Point
 from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
-from distill.study.naming import is_float32
+from distill.study.naming import begun, is_float32, lengthened_in
 from distill.teacher_config import TeacherConfig, preset_of
 
 PRESET, DEFAULTS = "rl-zoo's preset, this program", "this program's defaults"
@@ -23,12 +22,11 @@ def settings_name(command: str) -> str | None:
     Game, seed, precision and length are free, but for a run that was lengthened: its schedules were
     not one.
     """
-    begun, *later = command.split(THEN)
-    cfg = parse_settings(TeacherConfig, "", shlex.split(begun))
+    cfg = parse_settings(TeacherConfig, "", shlex.split(begun(command)))
     cfg = replace(cfg, precision=TeacherConfig.precision)  # which the figure tells
     defaults = TeacherConfig(total_steps=cfg.total_steps, env=cfg.env, seed=cfg.seed)
     names = {preset_of(defaults): PRESET, defaults: DEFAULTS}
-    return None if later else names.get(cfg)
+    return None if lengthened_in(command) else names.get(cfg)
 
 
 def comparable(points: Sequence[Point], env_ids: Container[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distill.device import sets_apart
-from distill.floors import NO_SHARE
+from distill.floors import NO_SHARE, share_of
 from distill.networks import ActorCritic, n_actor_parameters
 from distill.origins import SMALL_PPO
 from distill.provenance import commit_of
@@ -16,7 +16,7 @@ from distill.statistics import Interval, mean_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
-from distill.study.naming import begun, is_float32, name_of_small, settings_in
+from distill.study.naming import begun, is_float32, lengthened_in, name_of_small, settings_in
 from distill.study.probe import Probe
 from distill.study.rungs import Rung, shipped_teachers
 from distill.study.small_ppo import SmallScore
@@ -148,20 +148,27 @@ def small_ppo_table(rows: Sequence[SmallScore], rungs: Sequence[Rung]) -> str:
     alike: dict[tuple[Any, ...], dict[int, SmallScore]] = {}
     for row in rows:
         settings = settings_in(begun(row.command), but=("seed", "precision"))
+        settings += lengthened_in(row.command)
         key = row.env_id, row.kind, row.steps, is_float32(row), *sorted(settings)
         alike.setdefault(key, {})[row.seed] = row
     for seeds in alike.values():
         mine = [seeds[seed] for seed in sorted(seeds)]
         first = mine[0]
-        share = "no good teacher"
-        if teacher := good.get(first.env_id):
-            span = teacher.mean - teacher.floor
-            share = mean_text([(row.mean - teacher.floor) / span for row in mine])
+        share = share_of_good(mine, good.get(first.env_id))
         scores = "; ".join(interval_text(row.mean, row.low, row.high) for row in mine)
         minutes = f"{np.median([row.wall_seconds for row in mine]) / 60:,.0f}"
         name = name_of_small(first).removeprefix(SMALL_PPO)
         lines.append([first.env_id, name, f"{first.steps:,}", share, scores, minutes])
     return as_table(lines)
+
+
+def share_of_good(rows: Sequence[SmallScore], good: Rung | None) -> str:
+    """Write the mean share that some seeds have of their game's good teacher, if it has one."""
+    if good is None:
+        return "no good teacher"
+    shares = [share_of(row.mean, teacher=good.mean, floor=good.floor) for row in rows]
+    known = [share for share in shares if share is not None]
+    return mean_text(known) if known else NO_SHARE
 
 
 def score_text(score: dict[str, Any]) -> str:
