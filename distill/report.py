@@ -8,6 +8,7 @@ import torch
 from distill.evaluation import Score
 from distill.fidelity import Fidelity, compare
 from distill.floors import NO_SHARE, Floors
+from distill.idle import JUST_BEFORE_THE_END
 from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
@@ -31,7 +32,7 @@ def understanding_in_training(run: Distillation) -> dict[str, float]:
     Empty without an ICM, or with one whose training ended earlier (with the bonus that it was for):
     the features that it knows are no longer the student's.
     """
-    if run.icm is None or "icm" not in run.cfg.weights(1.0):
+    if run.icm is None or "icm" not in run.cfg.weights(JUST_BEFORE_THE_END):
         return {}
     batch = run.ring.sample(run.ring_rng, N_STATES, pairs=True)
     assert batch.next_obs is not None

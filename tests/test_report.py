@@ -62,12 +62,16 @@ def test_what_an_icm_learned_of_a_game_is_measured_on_the_students_own_features(
         {},
         CURIOUS | {"curiosity": "bonus"},
         CURIOUS | {"curiosity_source": "rnd"},
-        AUX | {"w_icm": LinearSchedule(1.0, 0.0)},
+        AUX | {"w_icm": LinearSchedule(1.0, 0.0, 0.5)},
     ],
     ids=["plain", "bonus", "rnd", "faded"],
 )
 def test_no_icm_is_measured_that_is_not_trained_to_the_end(what):
     assert understanding(trained(**what)) == {}
+
+
+def test_an_icm_whose_weight_falls_to_nothing_only_at_the_end_is_measured():
+    assert understanding(trained(**AUX, w_icm=LinearSchedule(1.0, 0.0)))
 
 
 @pytest.mark.parametrize(
