@@ -25,6 +25,7 @@ from distill.parsing import (
     fraction,
     nonnegative_int,
     one_of,
+    parallel_games,
     positive,
     positive_int,
     share,
@@ -119,7 +120,7 @@ class DistillConfig:
     gae_lambda: float = option(0.95, "GAE's lambda", fraction)
     clip_range: float = option(0.1, "PPO's clipping range", positive)
     total_steps: int = option(100_000, "agent steps over all games", steps)
-    n_envs: int = option(16, "games played in parallel", positive_int)
+    n_envs: int = option(16, "games played in parallel", parallel_games)
     n_steps: int = option(16, "steps of each game between two rounds of updates", positive_int)
     ring_size: int = option(65_536, "states kept for sampling", positive_int)
     learning_starts: int = option(2_000, "steps before the first update", nonnegative_int)

@@ -69,9 +69,12 @@ class Floors:
             KeyError, TypeError, ValueError: if it is something else.
         """
         random, constant = (Score.from_json(values[name]) for name in ("random", "constant"))
-        best_action, n_envs, seed = (
-            int(values[name]) for name in ("best_action", "n_envs", "seed")
-        )
+        try:
+            best_action, n_envs, seed = (
+                int(values[name]) for name in ("best_action", "n_envs", "seed")
+            )
+        except OverflowError as error:  # JSON has Infinity
+            raise ValueError("floors") from error
         return cls(random, constant, best_action, n_envs, seed)
 
 

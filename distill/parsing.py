@@ -6,6 +6,7 @@ from typing import Any
 
 Parse = Callable[[str], Any]
 MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
+MAX_GAMES = 10**5  # played at once: the emulator counts them in 32 bits
 LARGEST = 1e38  # number that float32 holds, and one by it the smallest
 
 
@@ -39,20 +40,21 @@ fraction = number(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 share = number(float, "a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
-def count(least: int) -> Parse:
+def count(least: int, most: int = MAX_STEPS) -> Parse:
     """Make a parser for a number of games, samples, states."""
     parse = number(int, f"a whole number of at least {least}", lambda x: x >= least)
 
     def parse_count(text: str) -> int:
         value = parse(text)
-        if value > MAX_STEPS:
-            raise ValueError(f"at most {MAX_STEPS:.0e}")
+        if value > most:
+            raise ValueError(f"at most {most:.0e}")
         return value
 
     return parse_count
 
 
 positive_int, nonnegative_int = count(1), count(0)
+parallel_games = count(1, most=MAX_GAMES)
 
 
 def steps(text: str) -> int:

@@ -18,7 +18,15 @@ from distill.options import (
     seed_option,
     threads_option,
 )
-from distill.parsing import flag, fraction, nonnegative, positive, positive_int, steps
+from distill.parsing import (
+    flag,
+    fraction,
+    nonnegative,
+    parallel_games,
+    positive,
+    positive_int,
+    steps,
+)
 from distill.protocol import EVAL_ENVS, EVAL_GAMES, EVAL_SEED
 from distill.schedules import LinearSchedule
 from distill.settings import check, option
@@ -32,9 +40,9 @@ class TeacherConfig:
     The defaults are rl-zoo's Atari preset but for those that make it faster, per step and second
     (Muon, layers standardized on the first states, 16 games instead of 8, 2 epochs instead of 4, a
     clipping range that stays: where it falls beside the learning rate, updates all but stop long
-    before the end), for the actions held at first, which Freeway's first reward needs, and for
-    three times the entropy bonus, without which a Freeway player that always goes up tries nothing
-    else.
+    before the end), for the actions held at first, which Freeway's first reward needs, and for an
+    entropy bonus that begins at three times the preset's and falls to 0, without which a Freeway
+    player that always goes up tries nothing else.
     """
 
     HEADINGS = MappingProxyType(
@@ -56,7 +64,7 @@ class TeacherConfig:
     seed: int = seed_option(0)
     network: Widths = option(WIDTHS["nature"], NETWORKS, parse_widths)
     data_init: bool = data_init_option()
-    n_envs: int = option(16, "games played in parallel", positive_int)
+    n_envs: int = option(16, "games played in parallel", parallel_games)
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
@@ -134,7 +142,7 @@ class EvalConfig:
         None, "game to play (default: the one that the checkpoint was trained on)", str
     )
     seed: int = seed_option(EVAL_SEED)
-    n_envs: int = option(EVAL_ENVS, "games played in parallel", positive_int)
+    n_envs: int = option(EVAL_ENVS, "games played in parallel", parallel_games)
     device: str = device_option()
     precision: str = precision_option()
     n_threads: int | None = threads_option()

@@ -15,7 +15,18 @@ from distill.options import (
     seed_option,
     threads_option,
 )
-from distill.parsing import Parse, flag, nonnegative_int, number, one_of, positive, positive_int
+from distill.parsing import (
+    MAX_GAMES,
+    Parse,
+    count,
+    flag,
+    nonnegative_int,
+    number,
+    one_of,
+    parallel_games,
+    positive,
+    positive_int,
+)
 from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
@@ -55,7 +66,7 @@ class BenchConfig:
     n_envs: int = option(
         DistillConfig.n_envs,
         "games played in parallel by emulator and loop (each PPO plays its own settings')",
-        positive_int,
+        parallel_games,
     )
     student: Widths = option(WIDTHS["net3"], NETWORKS, parse_widths)
     device: str = device_option()
@@ -163,15 +174,12 @@ class CompareConfig:
         check(self)
 
 
-_at_least_two = number(int, "a whole number of at least 2", lambda x: x >= 2)
-
-
 @dataclass(frozen=True)
 class ProbeConfig:
     """Settings of scripts/probe_uncertainty.py."""
 
-    n_games: int = option(32, "games played in parallel, at least 2", _at_least_two)
-    n_states: int = option(128, "states of each game that are looked at, at least 2", _at_least_two)
+    n_games: int = option(32, "games played in parallel, at least 2", count(2, most=MAX_GAMES))
+    n_states: int = option(128, "states of each game that are looked at, at least 2", count(2))
     every_steps: int = option(8, "steps between two of them", positive_int)
     seed: int = seed_option(0)
     n_threads: int | None = threads_option()

@@ -19,7 +19,8 @@ import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
 from distill import cli
 from distill.device import n_cores, resolve_device
-from distill.errors import run_command
+from distill.errors import of_setting, run_command
+from distill.files import check_folder
 from distill.progress import Interruption, Progress
 from distill.rows import read_rows
 from distill.study.axes import BEST, GRADES
@@ -55,7 +56,8 @@ def read_known(path: Path) -> dict[str, Outcome]:
     """Read the results that a file has, by what decided them."""
     if not path.is_file():
         raise FileNotFoundError(f"--known must be a .csv of results, got {path}: no such file")
-    return by_identity(read_rows(path, Outcome))
+    with of_setting("--known"):
+        return by_identity(read_rows(path, Outcome))
 
 
 def shard_of(runs: Sequence[Run], shard: Shard) -> list[Run]:
@@ -117,6 +119,7 @@ def main() -> None:
     """List the grid, or run it."""
     cfg = cli.parse_settings(CompareConfig, __doc__ or "")
     resolve_device(cfg.device)  # else each run would fail by itself
+    check_folder(cfg.out, flag="--out")
     jobs = make_jobs(planned_runs(cfg), cfg.out)
     if cfg.dry_run or not jobs:
         print("\n".join([*map(describe, jobs), f"{cfg.grid}: {summary(jobs)}"]))

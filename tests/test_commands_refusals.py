@@ -78,6 +78,7 @@ def run(folder: Path, *argv: object) -> Done:
             ["--ring_size", "at least n_envs x max(2 x n_steps, 5) = 512", "511"],
         ),
         (["--n_envs", "0"], ["--n_envs", "'0'", "at least 1"]),
+        (["--n_envs", "3000000000"], ["--n_envs", "'3000000000'", "at most 1e+05"]),
         (["--ring_size", "10000000000000000"], ["--ring_size", "at most 1e+12"]),
         (["--n_threads", "1025"], ["--n_threads", "'1025'", "from 1 to 1024"]),
         (["--c_int", "1"], ["--c_int without --use_curiosity would change nothing"]),

@@ -1,5 +1,6 @@
 """scripts/compare.py as a user runs it: what it lists, starts and refuses."""
 
+import csv
 import json
 import re
 import sys
@@ -115,6 +116,27 @@ def test_a_file_of_known_runs_that_is_not_there_is_refused(command, teachers):
     assert err == (
         "compare.py: error: --known must be a .csv of results, got none.csv: no such file\n"
     )
+
+
+@pytest.mark.parametrize("settings", ["x", "[]"])
+def test_a_file_of_known_runs_that_is_damaged_is_named(tmp_path, command, teachers, settings):
+    header, first = (ROOT / "scripts" / "results" / "distillation.csv").open().readlines()[:2]
+    row = dict(zip(header.strip().split(","), next(csv.reader([first])), strict=True))
+    with (tmp_path / "known.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row | {"settings": settings})
+    status, out, err = command("--grid", "sampling", "--known", "known.csv")
+    assert (status, out) == (2, "")
+    said = f"--known: the settings of run {row['run']} are damaged: "
+    assert err.startswith(f"compare.py: error: {said}")
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path, command, teachers):
+    (tmp_path / "taken").write_text("")
+    status, out, err = command("--grid", "sampling", "--dry_run", "--out", "taken")
+    assert (status, out) == (2, "")
+    assert err == "compare.py: error: --out must be a folder, got taken: taken is a file\n"
 
 
 @pytest.mark.parametrize("grid", ["curiosity", "best", "breakout"])

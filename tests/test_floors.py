@@ -1,6 +1,7 @@
 """Floors on scripted games, and their caches."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -113,6 +114,7 @@ def test_floors_of_another_protocol_are_not_used(tmp_path):
         b"\xff\xfe",
         b'{"FreewayNoFrameskip-v0": 3}',
         b'{"FreewayNoFrameskip-v0": {"random": {"scores": [NaN]}}}',
+        json.dumps({FREEWAY: floors_at([0.0], [1.0]).to_json() | {"seed": math.inf}}).encode(),
     ],
 )
 def test_damaged_cache_is_measured_again_with_a_warning(tmp_path, damaged):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import make_teacher
 from policies import N_ACTIONS, a_policy, log_probabilities, random_obs
 from stable_baselines3 import PPO
 from torch import Tensor
@@ -308,6 +309,7 @@ def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_st
     student, teacher = tmp_path / "student.safetensors", tmp_path / "teacher.zip"
     network = ActorCritic(WIDTHS["0.1pct"], 3)
     save_student(student, network, {"env_id": "SkiingNoFrameskip-v4"})
+    make_teacher(teacher)
     teacher.with_suffix(".json").write_text('{"env_id": "ALE/Boxing-v5"}')
     cfg = TeacherConfig(total_steps=64)
     both = replace(cfg, init_from=student, kickstart=teacher)
@@ -323,6 +325,16 @@ def test_the_game_is_that_of_the_network_to_go_on_from_then_of_the_teacher_to_st
     ):
         with pytest.raises(ValueError, match=f"--env is missing: {flag}.* does not say which game"):
             predecessors.with_own_game(silent)
+
+
+def test_a_file_that_is_no_network_is_told_as_such_not_as_one_that_names_no_game(tmp_path):
+    (tmp_path / "no.zip").write_text("no zip")
+    for name in "init_from", "kickstart":
+        cfg = replace(TeacherConfig(total_steps=64), **{name: tmp_path / "no.zip"})
+        with pytest.raises(ValueError, match=rf"^--{name}: .*no\.zip"):
+            predecessors.with_own_game(cfg)
+        with pytest.raises(FileNotFoundError, match=rf"^--{name}: .*none\.zip"):
+            predecessors.with_own_game(replace(cfg, **{name: tmp_path / "none.zip"}))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -97,6 +97,8 @@ def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
         with of_setting("--init_from"):
             games[f"--init_from {cfg.init_from}"] = load_player(cfg.init_from).env_id
     if cfg.kickstart is not None:
+        with of_setting("--kickstart"):
+            load_teacher(cfg.kickstart)  # else a file that is none would be one without a game
         games[f"--kickstart {cfg.kickstart}"] = env_id_of(cfg.kickstart)
     return replace(cfg, env=find_game(None, games)) if games else cfg
 

@@ -52,9 +52,15 @@ class Outcome(NamedTuple):
         """What decided it, as a hash; what it is too old to have counts as at its default.
 
         Raises:
-            ValueError: if this version has no such settings.
+            ValueError: if they are damaged, or this version has no such settings.
         """
-        return identity(from_mapping(DistillConfig, json.loads(self.settings), origin=self.run))
+        try:
+            settings = json.loads(self.settings)
+        except ValueError as error:
+            raise ValueError(f"the settings of run {self.run} are damaged: {error}") from None
+        if not isinstance(settings, dict):
+            raise ValueError(f"the settings of run {self.run} are damaged: no JSON object")
+        return identity(from_mapping(DistillConfig, settings, origin=self.run))
 
 
 def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
