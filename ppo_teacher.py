@@ -40,6 +40,7 @@ from distill.ppo.warm_start import go_on
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp, unused
 from distill.teacher_config import TeacherConfig
+from distill.teacher_files import game_in_names
 from distill.tracking import Tracker
 
 LOG_EVERY_STEPS = 10_000
@@ -82,7 +83,7 @@ def start(
         check_settings(cfg)
         cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
         check_steps(cfg)
-        name = f"teacher_{cfg.env.replace('/', '-')}_{time_stamp()}_seed{cfg.seed}"
+        name = f"teacher_{game_in_names(cfg.env)}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or unused(Path("runs") / name)
         return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))

@@ -78,6 +78,11 @@ class Floors:
         return cls(random, constant, best_action, n_envs, seed)
 
 
+def highest_in(record: Mapping[str, Any]) -> float:
+    """Return the higher floor's mean of what `to_json` wrote, whatever else of it there is."""
+    return max(record[name]["mean"] for name in ("random", "constant"))
+
+
 def share_of(student: float, *, teacher: float, floor: float) -> float | None:
     """Return (student - floor) / (teacher - floor) of mean scores.
 

@@ -13,6 +13,8 @@ from distill.files import read_json, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_mapping
 
+RESULT = "result.json"
+
 
 def time_stamp() -> str:
     """Return the time, UTC, as names of runs and teachers carry it."""
@@ -102,5 +104,5 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
     Raises:
         ValueError: if the file is damaged.
     """
-    path = run_dir / "result.json"
+    path = run_dir / RESULT
     return read_json(path) if path.is_file() else None

@@ -16,7 +16,7 @@ from distill.teacher_files import is_of_file, read_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network
 
-BEST = "student_best.safetensors"
+LAST, BEST = "student.safetensors", "student_best.safetensors"  # of a run's students
 
 
 def evaluate_modes(
@@ -137,7 +137,7 @@ class Scorer:
     def final(self, envs: Envs, n_games: int, step: int) -> dict[str, Score]:
         """Score the finished student by the whole protocol; keep it as student.safetensors."""
         scores = self._score(envs, n_games, step, title="final score")
-        self._save("student.safetensors", scores, step)
+        self._save(LAST, scores, step)
         return scores
 
     def _score(self, envs: Envs, n_games: int, step: int, *, title: str) -> dict[str, Score]:

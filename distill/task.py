@@ -15,7 +15,7 @@ from distill.provenance import TEACHERS
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import FrozenPolicy, load_teacher
-from distill.teacher_files import best_teacher, env_id_of
+from distill.teacher_files import best_teacher, env_id_of, game_in_names
 
 
 class Task(NamedTuple):
@@ -92,7 +92,7 @@ def default_run_dir(task: Task) -> Path:
     """Name a new folder after game, student, kind of run, time and seed."""
     cfg = task.cfg
     student = str(cfg.student).replace(",", "-")
-    game = task.env_id.replace("/", "-")
+    game = game_in_names(task.env_id)
     name = f"distill_{game}_{student}_{kind_of_run(cfg)}_{time_stamp()}_seed{cfg.seed}"
     return Path("runs") / name
 

@@ -18,9 +18,14 @@ _NAME = re.compile(
 )
 
 
+def game_in_names(env_id: str) -> str:
+    """Return a game's id as names of files and folders have it."""
+    return env_id.replace("/", "-")
+
+
 def prefix_of(env_id: str, started: datetime) -> str:
     """Return what the names of a run's teachers begin with: its game, and when it began."""
-    return f"env{env_id.replace('/', '-')}_{started:%Y%m%d-%H%M%S}"
+    return f"env{game_in_names(env_id)}_{started:%Y%m%d-%H%M%S}"
 
 
 def teacher_name(prefix: str, mark: int) -> str:
@@ -79,7 +84,7 @@ def best_teacher(folder: Path, env_id: str) -> Path:
 
 
 def _of_game(folder: Path, env_id: str) -> list[Path]:
-    name = env_id.replace("/", "-")
+    name = game_in_names(env_id)
     found = [path for path in _teachers_in(folder) if _named(path)["env"] == name]
     if not found:
         command = f"{COMMAND} --env {env_id}"

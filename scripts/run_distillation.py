@@ -29,7 +29,7 @@ from distill.progress import Interruption, Progress
 from distill.protocol import EVAL_ENVS, EVAL_SEED
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
-from distill.run_folder import create_run, read_result, unused
+from distill.run_folder import RESULT, create_run, read_result, unused
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
 from distill.task import Task, default_run_dir, make_games, make_run, prepare
@@ -158,7 +158,7 @@ def run_to_end(
             "steps_per_second": run.n_steps_done / run.train_seconds,
         }
         tracker.finish(record["settings"], ("eval/mean_reward", "distill/kl"))
-    write_json(run_dir / "result.json", record)
+    write_json(run_dir / RESULT, record)
     return record
 
 

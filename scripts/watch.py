@@ -32,13 +32,13 @@ from distill.options import DEFAULT_ENV
 from distill.player import Player, find_game, games_for, load_player
 from distill.progress import Progress
 from distill.provenance import TEACHERS
+from distill.scoring import BEST, LAST
 from distill.teacher import CPU
 from distill.teacher_files import best_teacher, is_teacher
 from distill.tool_config import WatchConfig
 from distill.types import Envs, FloatArray
 
 RUNS = Path("runs")
-STUDENTS = ("student.safetensors", "student_best.safetensors")
 
 
 class Table(NamedTuple):
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
 def newest_student(env_id: str) -> list[Player]:
     """Return the newest student of a game in runs/, or nobody."""
-    found = [path for name in STUDENTS for path in RUNS.glob(f"*/{name}")]
+    found = [path for name in (LAST, BEST) for path in RUNS.glob(f"*/{name}")]
     for path in sorted(found, key=lambda path: (path.stat().st_mtime, path), reverse=True):
         with contextlib.suppress(ValueError):  # what cannot be read was not asked for
             player = load_player(path)

@@ -17,6 +17,22 @@ from distill.ppo.sb3 import AtariVecEnv
 from distill.teacher_config import TeacherConfig
 
 
+def hyperparameters(cfg: TeacherConfig) -> dict[str, Any]:
+    """Return what SB3's PPO is told of a run's settings; schedules are at their start."""
+    return {
+        "n_steps": cfg.n_steps,
+        "batch_size": cfg.batch_size,
+        "n_epochs": cfg.n_epochs,
+        "learning_rate": cfg.learning_rate.start,
+        "clip_range": cfg.clip_range.start,
+        "gamma": cfg.gamma,
+        "gae_lambda": cfg.gae_lambda,
+        "vf_coef": cfg.w_value,
+        "ent_coef": cfg.w_entropy.start,
+        "max_grad_norm": cfg.max_grad_norm,
+    }
+
+
 def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
     """Build SB3's PPO on our games, its schedules at their start: TeacherCallback follows them.
 
@@ -36,16 +52,7 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
     model = PPO(
         FastCnnPolicy,
         AtariVecEnv(envs),
-        n_steps=cfg.n_steps,
-        batch_size=cfg.batch_size,
-        n_epochs=cfg.n_epochs,
-        learning_rate=cfg.learning_rate.start,
-        clip_range=cfg.clip_range.start,
-        gamma=cfg.gamma,
-        gae_lambda=cfg.gae_lambda,
-        vf_coef=cfg.w_value,
-        ent_coef=cfg.w_entropy.start,
-        max_grad_norm=cfg.max_grad_norm,
+        **hyperparameters(cfg),
         rollout_buffer_class=FastRolloutBuffer,
         policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
         seed=seed,

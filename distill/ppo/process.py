@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from distill.device import prepare_process, resolve_device
-from distill.ppo.algorithm import build
+from distill.ppo.algorithm import build, hyperparameters
 from distill.ppo.fast_policy import N_STACK
 from distill.teacher_config import TeacherConfig
 
@@ -40,16 +40,7 @@ def build_stock_ppo(cfg: TeacherConfig, device: torch.device) -> PPO:
     return PPO(
         "CnnPolicy",
         VecFrameStack(games, N_STACK),
-        n_steps=cfg.n_steps,
-        batch_size=cfg.batch_size,
-        n_epochs=cfg.n_epochs,
-        learning_rate=cfg.learning_rate.start,
-        clip_range=cfg.clip_range.start,
-        gamma=cfg.gamma,
-        gae_lambda=cfg.gae_lambda,
-        vf_coef=cfg.w_value,
-        ent_coef=cfg.w_entropy.start,
-        max_grad_norm=cfg.max_grad_norm,
+        **hyperparameters(cfg),
         seed=cfg.seed,
         device=device,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import read_run, unused
+from distill.run_folder import RESULT, read_run, unused
 from distill.settings import from_mapping
 from distill.study.plan import Run, identity
 
@@ -43,7 +43,7 @@ class Job:
 
 def is_finished(folder: Path) -> bool:
     """Whether a run has its result."""
-    return (folder / "result.json").is_file()
+    return (folder / RESULT).is_file()
 
 
 def runs_in(out: Path) -> dict[str, Path]:

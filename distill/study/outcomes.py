@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill.config import DistillConfig
-from distill.floors import share_of
+from distill.floors import highest_in, share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
 from distill.rows import put_rows
-from distill.run_folder import read_result
+from distill.run_folder import RESULT, read_result
 from distill.settings import from_mapping
 from distill.study.curves import values_of
 from distill.study.plan import decisive, identity
@@ -91,14 +91,13 @@ def read_outcome(run_dir: Path) -> Outcome | None:
     try:
         return None if found is None else _row(run_dir, found)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{run_dir / 'result.json'} is damaged: {error!r}") from None
+        raise ValueError(f"{run_dir / RESULT} is damaged: {error!r}") from None
 
 
 def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
     origin = read_origin(run_dir)
     scores = found["student_score"]
     low, high = scores["sampled"]["ci95"] or (None, None)
-    floors = found["floors"]
     return Outcome(
         run=origin["run"],
         env_id=found["env_id"],
@@ -107,7 +106,7 @@ def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
         kind=origin["kind"],
         seed=origin["seed"],
         parameters=found["student_parameters"],
-        floor=round(max(floors[name]["mean"] for name in ("random", "constant")), 3),
+        floor=round(highest_in(found["floors"]), 3),
         teacher_mean=round(found["teacher_score"]["sampled"]["mean"], 3),
         student_mean=round(scores["sampled"]["mean"], 3),
         student_low=_rounded(low),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from distill.floors import highest_in
 from distill.origins import read_origin, small_network_of
 from distill.protocol import is_of_student_games
 from distill.rows import put_rows
@@ -47,12 +48,12 @@ def read_small_score(run_dir: Path) -> SmallScore | None:
     evaluation = last.get("evaluation", {})
     if not is_of_student_games(evaluation) or evaluation["sampled"]["ci95"] is None:
         return None
-    sampled, floors = evaluation["sampled"], evaluation["floors"]
+    sampled = evaluation["sampled"]
     low, high = sampled["ci95"]
     return SmallScore(
         **origin,
         steps=last["steps"],
-        floor=max(floors[name]["mean"] for name in ("random", "constant")),
+        floor=highest_in(evaluation["floors"]),
         mean=sampled["mean"],
         low=low,
         high=high,
