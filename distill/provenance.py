@@ -28,16 +28,22 @@ def _git(*args: str) -> str | None:
 def provenance() -> dict[str, Any]:
     """Return commit, whether the tree differed from it, versions and machine, as plain values.
 
-    The commit is None where the program is not in a git checkout.
+    The commit is None where the program is not in a git checkout. Teachers of one's own, added to
+    those that ship, are no difference: runs name theirs.
     """
     status = _git("status", "--porcelain")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if status is None else bool(status),
+        "dirty": None if status is None else any(map(_is_change, status.splitlines())),
         # Its own word tells a CUDA build from one for the CPU, its package's name may not.
         "versions": {"torch": str(torch.__version__)} | {name: version(name) for name in PACKAGES},
         "machine": describe_machine(),
     }
+
+
+def _is_change(line: str) -> bool:
+    """Tell by a line of git's status whether the program may differ from its commit."""
+    return not line.startswith(f"?? {TEACHERS.name}/")
 
 
 def commit_of(record: Mapping[str, Any], n_letters: int | None = None) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from distill import provenance
 from distill.run_folder import (
     create_run,
     lengthen_run,
@@ -84,6 +85,22 @@ def test_a_folder_without_its_settings_is_not_left_in_the_way(tmp_path, monkeypa
     with pytest.raises(type(error)):
         create_run(tmp_path / "a", a_config())
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "dirty"),
+    [
+        ("", False),
+        ("?? teachers/envALE-Boxing-v5_20260102-030405_n_iters10000.zip", False),
+        ("?? teachers/a.zip\n M distill/acting.py", True),
+        ("M teachers/floors.json", True),
+        ("?? distill/teachers/a.py", True),
+        (None, None),
+    ],
+)
+def test_a_tree_with_teachers_of_ones_own_is_that_of_its_commit(monkeypatch, status, dirty):
+    monkeypatch.setattr(provenance, "_git", lambda word, *_: status if word == "status" else "abc")
+    assert provenance.provenance()["dirty"] is dirty
 
 
 def test_a_command_to_go_on_with_can_be_pasted_into_a_shell():
