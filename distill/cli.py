@@ -1,6 +1,8 @@
 """Command lines made from settings: a field of a dataclass is a flag, its help text the flag's."""
 
 import argparse
+import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -38,9 +40,22 @@ def _read_settings(path: Path) -> dict[str, Any]:
 class Parser(argparse.ArgumentParser):
     """A parser that names what is wrong in one line."""
 
+    positionals: frozenset[str] = frozenset()
+
     @override
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {message}{self._hint(message)}\n")
+
+    def _hint(self, message: str) -> str:
+        """Say what may have been meant by an unknown flag, if that is why."""
+        if not (found := re.match(r"unrecognized arguments: --([^\s=]+)", message)):
+            return ""
+        name = found[1].replace("-", "_")
+        if name in self.positionals:
+            return f"; {name} is given without a flag"
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        close = difflib.get_close_matches(f"--{name}", flags, n=1, cutoff=0.8)
+        return f"; did you mean {close[0]}?" if close else ""
 
 
 def _add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
@@ -91,6 +106,7 @@ def parse_command(
     raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
     parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
     _add_flags(parser, cls)
+    parser.positionals = frozenset(f.name for f in fields(cls) if info_of(f).positional)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     many = any(info_of(f).many for f in fields(cls))  # which may stand on both sides of a flag
     found = vars(parser.parse_intermixed_args(argv) if many else parser.parse_args(argv))

@@ -183,6 +183,21 @@ def test_an_unknown_abbreviated_or_empty_flag_is_refused_by_name(capsys, argv, n
     assert named in refusal(capsys, *argv)
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--sed", "3"], "--sed; did you mean --seed?"),
+        (["--use-fire"], "--use-fire; did you mean --use_fire?"),
+        (["--no_use_fire"], "--no_use_fire; did you mean --no-use_fire?"),
+        (["--epsilonn=1:0"], "--epsilonn=1:0; did you mean --epsilon?"),
+        (["--total_steps", "5"], "--total_steps; total_steps is given without a flag"),
+        (["--quick"], "--quick"),
+    ],
+)
+def test_a_flag_that_may_be_meant_is_named(capsys, argv, hint):
+    assert refusal(capsys, *argv).endswith(f"error: unrecognized arguments: {hint}\n")
+
+
 def test_help_shows_every_flag_and_its_default(capsys):
     with pytest.raises(SystemExit) as exit_:
         parse("--help")
