@@ -10,6 +10,7 @@ given is shown. Last line: the file and its size.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from distill.acting import logits_of, sample_actions
 from distill.device import prepare_process
 from distill.envs import check_env_id, make_atari
 from distill.errors import run_command
-from distill.files import write_atomically
+from distill.files import check_folder, write_atomically
 from distill.film import Moment, Panel, draw, writer_of
 from distill.networks import n_actor_parameters
 from distill.options import DEFAULT_ENV
@@ -69,7 +70,10 @@ def find_players(cfg: WatchConfig) -> list[Player]:
     if cfg.checkpoints:
         return [load_player(path) for path in cfg.checkpoints]
     env_id = check_env_id(cfg.env or DEFAULT_ENV)
-    return [load_player(best_teacher(TEACHERS, env_id)), *newest_student(env_id)]
+    teacher, students = load_player(best_teacher(TEACHERS, env_id)), newest_student(env_id)
+    if not students:
+        sys.stderr.write(f"no student of {env_id} in {RUNS}/: the teacher plays alone\n")
+    return [teacher, *students]
 
 
 def find_one_game(cfg: WatchConfig, players: Sequence[Player]) -> str:
@@ -150,6 +154,7 @@ def main() -> None:
     write = writer_of(cfg.out)
     if cfg.out.is_dir():
         raise ValueError(f"--out must be a file, got {cfg.out}, a folder")
+    check_folder(cfg.out.parent, flag="--out")
     players = find_players(cfg)
     env_id = find_one_game(cfg, players)
     tables = [set_table(player, env_id, cfg.seed) for player in players]

@@ -77,6 +77,22 @@ def test_checkpoints_of_other_games_play_the_game_that_is_named(tmp_path, comman
     assert "on ALE/Pong-v5" in command(pong, sticky, *SMALL, "--env", "ALE/Pong-v5")[1]
 
 
+@pytest.mark.atari
+def test_a_teacher_that_plays_alone_is_told(tmp_path, command, monkeypatch):
+    make_teacher(tmp_path / TEACHER)
+    monkeypatch.setattr(watch, "TEACHERS", tmp_path)
+    status, out, err = command(*SMALL, "--env", PONG)
+    assert (status, f"{tmp_path / TEACHER} on {PONG}" in out) == (0, True)
+    assert f"no student of {PONG} in runs/: the teacher plays alone\n" in err
+
+
+def test_a_film_that_could_not_be_kept_is_refused_before_it_is_played(tmp_path, command):
+    make_student(tmp_path / "a.safetensors")
+    status, out, err = command("a.safetensors", "--out", "a.safetensors/new/film.gif")
+    assert (status, out) == (2, "")
+    assert "--out must be a folder, got a.safetensors/new: a.safetensors is a file" in err
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
