@@ -1,11 +1,10 @@
 """Score a teacher, or a student, over whole games: `python eval_teacher.py`.
 
 Prints mean, standard deviation, 95 % interval, distinct returns and length of the games, greedy and
-sampled, beside the floors: random play and the best constant action. The last line is all of it as
-JSON.
+sampled, beside the floors: random play and the best constant action. In a file or a pipe the last
+line is all of it as JSON.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id
 from distill.errors import of_setting, run_command
 from distill.evaluation import Score
-from distill.files import read_json, write_json
+from distill.files import check_folder, print_for_programs, read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
 from distill.player import Player, find_game, games_for, load_player
@@ -139,6 +138,7 @@ def main() -> None:
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
         check_is_kept(cfg, player, env_id)
+        check_folder(path.parent, flag="--write_score")
         record_to_extend(path, cfg, n_envs)
     digest = digest_of(path)
     envs = games_for(
@@ -160,7 +160,7 @@ def main() -> None:
         verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
         print(*(f"{mode}: {text}" for mode, text in verdicts.items()), sep="\n")
         shown = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
-        print(json.dumps(shown))
+        print_for_programs(shown)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,12 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     # Strings hold no line breaks in JSON, so that this meets lists only.
     one_line = re.sub(r"\[\n([\s\d.,eE+-]*)\]", lambda f: f"[{' '.join(f[1].split())}]", text)
     write_text(path, one_line + "\n")
+
+
+def print_for_programs(record: Mapping[str, Any]) -> None:
+    """Print a record as one line of JSON, unless on a terminal, whose table it would push away."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(f"{json.dumps(record)}\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

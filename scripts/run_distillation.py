@@ -6,7 +6,6 @@ Without flags: the best teacher in teachers/, into net3. Ends with a table and, 
 one JSON object.
 """
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from distill.envs import AtariEnvs, training_seed
 from distill.errors import run_command
 from distill.evaluation import MODES
 from distill.fidelity import ComparedGames
-from distill.files import write_json
+from distill.files import print_for_programs, write_json
 from distill.floor_caches import CACHES, first_score_note, floors_of
 from distill.idle import SWITCHES, refuse_idle
 from distill.progress import Interruption, Progress
@@ -73,7 +72,9 @@ def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | No
     if record is None:
         return None
     saved_settings(asked, run_dir)  # which refuses others
-    return record, describe_finished(run_dir, record)
+    table = describe_finished(run_dir, record)
+    sys.stderr.write(f"{run_dir} is finished; its result:\n")
+    return record, table
 
 
 def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
@@ -171,6 +172,7 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
         else:
             with restoring(run_dir):
                 run.load_state_dict(state)
+            print(f"going on at step {run.n_steps_done:,} of {task.cfg.total_steps:,}", flush=True)
         return run_to_end(task, run, run_dir, state)
 
 
@@ -185,7 +187,8 @@ def main() -> None:
         record = distill(task, run_dir, state)
         done = record, describe(record)
     record, table = done
-    print(f"\n{table}\n{json.dumps(record)}")
+    print(f"\n{table}")
+    print_for_programs(record)
 
 
 if __name__ == "__main__":

@@ -423,9 +423,11 @@ def test_a_kill_changes_nothing_of_what_was_logged_before(folder, killed):
     assert before == without_time(folder / "plain")[: len(before)]
 
 
-def test_a_killed_run_resumes_in_its_folder_to_the_total_first_asked_for(folder, resumed):
+def test_a_killed_run_resumes_in_its_folder_to_the_total_first_asked_for(folder, killed, resumed):
     assert load_run(folder / "resumed")[0]["steps"] == TOTAL_STEPS
     assert complaints(resumed) == []
+    steps = load_run(killed)[0]["steps"]
+    assert resumed.out.startswith(f"going on at step {steps:,} of {TOTAL_STEPS:,}\n")
     found = result(resumed)
     assert (found["steps"], found["updates"]) == (TOTAL_STEPS, (TOTAL_STEPS - 128) // 16)
     assert (found["run_dir"], found["settings"]["run_dir"]) == ("resumed", "killed")
@@ -461,6 +463,7 @@ def test_resuming_a_finished_run_shows_its_result_and_changes_nothing(folder, re
     before = {path: path.read_bytes() for path in (folder / "resumed").iterdir()}
     done = run("--resume", "resumed")
     assert done.status == 0, done.err
+    assert done.err == "resumed is finished; its result:\n"
     assert result(done) == result(resumed)
     assert resumed.out.endswith(done.out)
     assert {path: path.read_bytes() for path in (folder / "resumed").iterdir()} == before

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -166,6 +167,13 @@ def test_a_score_in_another_game_is_not_kept_as_one_in_its_own(tmp_path, monkeyp
     message = refusal(tmp_path, monkeypatch, capsys, *flags)
     assert "--write_score needs the --env that" in message
     assert f"{PONG}, got {sticky}" in message
+
+
+def test_a_score_that_could_not_be_kept_is_refused_before_any_game(tmp_path, monkeypatch, capsys):
+    make_teacher(tmp_path / "teachers" / NAME, 6)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    message = refusal(tmp_path, monkeypatch, capsys, "--write_score")
+    assert "--write_score must be a folder to write to, got teachers" in message
 
 
 def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,7 @@ import pytest
 from distill.files import (
     lock_folder,
     locked,
+    print_for_programs,
     remove_leftovers,
     write_atomically,
     write_json,
@@ -174,6 +175,15 @@ def test_json_has_each_list_of_numbers_on_one_line(tmp_path):
     text = (tmp_path / "record.json").read_text()
     assert json.loads(text) == record
     assert '"scores": [1.5, -2.0]' in text
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_record_for_programs_is_one_line_where_no_terminal_would_show_it(
+    monkeypatch, capsys, is_terminal
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    print_for_programs({"scores": [1.5, -2.0]})
+    assert capsys.readouterr().out == ("" if is_terminal else '{"scores": [1.5, -2.0]}\n')
 
 
 def test_a_new_file_is_on_the_disk_before_it_takes_its_place(old, monkeypatch):
