@@ -83,8 +83,11 @@ def test_small_networks_are_shown_beside_what_they_are_held_against(tmp_path):
         for p in read_rows(tmp_path / "curves.csv", Point)
     ]
     game = points[0].env_id
-    (axes,) = figures.draw_small(points, {game: {"floor": 2.0}, "other": {"floor": 3.0}}).axes
-    learned, floor = axes.lines
+    levels = {game: {"floor": 2.0, "net3, distilled": 6.0}, "other": {"floor": 3.0}}
+    (axes,) = figures.draw_small(points, levels).axes
+    learned, floor, distilled = axes.lines
+    colors = [to_hex(line.get_color()) for line in (learned, distilled, floor)]
+    assert colors[0] == colors[1] != colors[2]
     assert (learned.get_label(), floor.get_label()) == ("PPO net3", "floor")
     assert np.asarray(learned.get_xydata()).tolist() == [[10, 5.0], [20, 7.0]]
     assert set(np.asarray(floor.get_ydata())) == {2.0}

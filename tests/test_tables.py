@@ -14,7 +14,7 @@ from distill.settings import to_mapping
 from distill.statistics import Interval
 from distill.study import markdown, tables
 from distill.study.axes import GAMES
-from distill.study.cell_figures import draw_shares, gather, spread
+from distill.study.cell_figures import SHIFT, draw_shares, gather, spread
 from distill.study.cells import Cell, by_identity
 from distill.study.cells import cells_of as lay_out
 from distill.study.outcomes import Outcome
@@ -226,6 +226,11 @@ def test_points_of_one_student_are_joined_from_left_to_right():
         named[name].get_color(): points for name, points in drawn.items()
     }
     assert len(crosses) == 2
+    figure.draw_without_rendering()
+    at_4 = [line.get_transform().transform((4, 0.5))[0] for line in crosses]
+    assert np.diff(at_4) == pytest.approx([SHIFT / 72 * figure.dpi])  # side by side
+    left, right = axes.get_xlim()
+    assert (left, right) == pytest.approx((4 / 4**0.14, 16 * 4**0.14))
     assert [round(tick) for tick in axes.get_xticks()] == [4, 16]  # each once
     assert not axes.texts
 

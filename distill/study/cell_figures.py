@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import ArrayLike, NDArray
 
 from distill.statistics import Interval, t_interval
@@ -13,6 +14,7 @@ from distill.study.cells import Cell, cells_with
 from distill.study.figures import panels
 
 ROW_HEIGHT = 0.3  # inches, of an estimate
+SHIFT = 5.0  # points from one line to the next, where several have marks at one place
 RESOLUTION = 0.02  # of the share: about so much is seen of what is near the teacher
 Y_LABEL = "share of the teacher's score\n(stretched near 100 %)"
 SHARE_TICKS = (-2, -1, 0, 0.5, 0.8, 0.9, 0.95, 0.98, 1, 1.02, 1.05, 1.1, 1.2)
@@ -65,7 +67,8 @@ def draw_shares(
         show_runs(axes, mine)
         axes.axhline(1.0, linestyle="--", color="gray", label="teacher")
         axes.axhline(0.0, linestyle=":", color="gray", label="floor")
-        axes.set(xscale="log", xlabel=x_label, ylabel=Y_LABEL, title=game)
+        axes.set(xlabel=x_label, ylabel=Y_LABEL, title=game)
+        show_places(axes, x)
         ticks = {
             at: f"{cell.labels.get(tick_axis, '')} {at:,.0f}".strip()
             for at, cell in zip(x, mine, strict=True)
@@ -73,8 +76,6 @@ def draw_shares(
         axes.set_xticks(
             list(ticks), ticks.values(), rotation=30, ha="right", rotation_mode="anchor"
         )
-        axes.minorticks_off()
-        axes.margins(x=0.14)  # room for the last name
         axes.legend(fontsize="small", loc="lower right")
     return figure
 
@@ -93,8 +94,15 @@ def draw_named(
     for i, name in enumerate(names):
         line, label = cells_with(cells, **{name_axis: name}), f"{name} {name_axis}"
         x, color = [x_of(cell) for cell in line], f"C{i}"
-        draw_means(axes, line, x, color=color, style="o-", label=label)
-        draw_runs(axes, line, x, color=color)
+        place = shifted(axes, (i - (len(names) - 1) / 2) * SHIFT)  # else bars lie on each other
+        draw_means(axes, line, x, color=color, style="o-", label=label, place=place)
+        draw_runs(axes, line, x, color=color, place=place)
+
+
+def shifted(axes: Axes, points: float) -> Transform:
+    """Return where data are drawn if they are moved so far to the right, whatever the scale."""
+    assert axes.figure is not None
+    return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
 
 
 def draw_means(
@@ -105,14 +113,18 @@ def draw_means(
     color: str = "C0",
     style: str = "o",
     label: str = "",
+    place: Transform | None = None,
 ) -> None:
     """Draw each cell's mean share with its interval, hollow of a single run."""
+    place = place or axes.transData
     y = [cell.mean_share for cell in cells]
     bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
     reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
-    axes.errorbar(x, y, yerr=reach.T, fmt=style, color=color, capsize=3, label=label)
+    bars = {"capsize": 3, "markersize": 5, "transform": place}
+    axes.errorbar(x, y, yerr=reach.T, fmt=style, color=color, label=label, **bars)
     single = [i for i, cell in enumerate(cells) if len(cell.shares) == 1]
-    hollow = {"color": "white", "markersize": 4, "zorder": 3}  # above the error bars' marks
+    # Above the error bars' marks.
+    hollow = {"color": "white", "markersize": 3, "zorder": 3, "transform": place}
     axes.plot([x[i] for i in single], [y[i] for i in single], "o", **hollow)
 
 
@@ -124,11 +136,29 @@ def write_names(axes: Axes, cells: Sequence[Cell], x: Sequence[float], name_axis
 
 
 def draw_runs(
-    axes: Axes, cells: Sequence[Cell], x: Sequence[float], *, color: str, label: str = ""
+    axes: Axes,
+    cells: Sequence[Cell],
+    x: Sequence[float],
+    *,
+    color: str,
+    label: str = "",
+    place: Transform | None = None,
 ) -> None:
     """Draw each run's share."""
+    place = place or axes.transData
     runs = [(at, share) for at, cell in zip(x, cells, strict=True) for share in cell.shares]
-    axes.plot(*zip(*runs, strict=True), "x", color=color, markersize=4, label=label)
+    axes.plot(
+        *zip(*runs, strict=True), "x", color=color, markersize=4, label=label, transform=place
+    )
+
+
+def show_places(axes: Axes, x: Sequence[float]) -> None:
+    """Show all that cells are drawn at, on a logarithmic axis."""
+    low, high = np.log([min(x), max(x)])
+    room = 0.14 * (high - low) or 1.0  # for the last name
+    axes.set_xscale("log")
+    axes.set_xlim(*np.exp([low - room, high + room]))  # scaling by itself minds no shift
+    axes.minorticks_off()
 
 
 def show_runs(axes: Axes, cells: Sequence[Cell]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.origins import small_network_of
+from distill.origins import SMALL_PPO, small_network_of
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.cells import Cell
 from distill.study.curves import TEACHER_CURVE, Point
@@ -120,10 +120,12 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         mine = [p for p in small if p.env_id == env_id]
         draw_by_name(axes, mine, {p.run: names[p.run] for p in mine}, colors)
         styles = itertools.cycle(
-            ("--", ":", "-.", (0, (1, 5)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
+            ("--", ":", "-.", (0, (4, 8)), (0, (9, 3)), (0, (3, 3, 1, 3, 1, 3)))
         )
         for (name, score), style in zip(levels.get(env_id, {}).items(), styles, strict=False):
-            axes.axhline(score, linestyle=style, color="gray", label=name)
+            network = name.split(",")[0]  # a student has the color of PPO at its size
+            color = colors.get(f"{SMALL_PPO}{network}", "gray")
+            axes.axhline(score, linestyle=style, color=color, label=name)
         axes.margins(y=0.1)  # the best of them would lie on the frame
         finish(axes, env_id)
     return figure
