@@ -184,9 +184,10 @@ def main() -> None:
         n = collect_outcomes(asked.collect, OUTCOMES)
         n += collect_small_scores(asked.collect, SMALL_PPO)
         others = len(asked.collect) - n
-        print(f"{n} results collected; {others} runs are unfinished, not scored or teachers'")
+        print(f"{n} results collected; {others} runs have none: unfinished, not scored or teachers")
     if asked.curves:
         collect(asked.collect, CURVES)
+        print(f"the curves of {len(asked.collect)} runs collected")
     mpl.use("agg")
     grids = read_grids()
     drawn = [*draw_learning(grids["students"]), *draw_studies(grids), *draw_arms(grids)]
