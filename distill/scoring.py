@@ -16,6 +16,7 @@ from distill.teacher_files import is_of_file, read_record
 from distill.tracking import Tracker
 from distill.types import Envs, Network
 
+COLUMNS = ("mean", "sd", "95 % interval", "unique", "games", "length, steps")
 LAST, BEST = "student.safetensors", "student_best.safetensors"  # of a run's students
 
 
@@ -61,21 +62,25 @@ def recorded_scores(path: Path, env_id: str, n_games: int) -> dict[str, Score] |
     return {mode: score.first(n_games) for mode, score in scores.items()}
 
 
-def table_row(name: str, score: Score) -> str:
-    """Format one line of the table."""
+def table_cells(score: Score) -> tuple[str, ...]:
+    """Format the cells of one line of the table, as `COLUMNS` names them."""
     sd = "-" if score.sd is None else f"{score.sd:.2f}"
     interval = "-" if score.ci95 is None else "{:.2f} to {:.2f}".format(*score.ci95)
-    counts = f"{score.n_unique:>8}{score.n_games:>7}{score.mean_length_steps:>15.0f}"
-    return f"{name:<24}{score.mean:>10.2f}{sd:>9}{interval:>20}{counts}"
+    counts = f"{score.n_unique}", f"{score.n_games}", f"{score.mean_length_steps:.0f}"
+    return f"{score.mean:.2f}", sd, interval, *counts
 
 
 def score_table(scores: dict[str, Score], floors: Floors) -> str:
-    """Format scores by name, and the floors beneath them."""
-    columns = ("mean", 10), ("sd", 9), ("95 % interval", 20), ("unique", 8), ("games", 7)
-    head = " " * 24 + "".join(f"{name:>{width}}" for name, width in columns) + "  length, steps"
+    """Format scores by name, and the floors beneath them; a terminal's 80 columns are enough."""
     constant = f"floor: always action {floors.best_action}"
-    rows = {**scores, "floor: random": floors.random, constant: floors.constant}
-    return "\n".join([head, *(table_row(name, score) for name, score in rows.items())])
+    shown = {**scores, "floor: random": floors.random, constant: floors.constant}
+    rows = {"": COLUMNS, **{name: table_cells(score) for name, score in shown.items()}}
+    widths = [max(map(len, column)) for column in zip(*rows.values(), strict=True)]
+    first = max(map(len, rows)) + 1
+    return "\n".join(
+        f"{name:<{first}}" + "".join(f" {x:>{n}}" for x, n in zip(cells, widths, strict=True))
+        for name, cells in rows.items()
+    )
 
 
 class Reference(NamedTuple):

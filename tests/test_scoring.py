@@ -292,3 +292,4 @@ def test_the_table_shows_every_name_with_its_numbers_and_the_floors():
     assert lines[1].split()[2:] == ["11.00", "1.41", "-1.71", "to", "23.71", "2", "2", "100"]
     assert lines[2].split()[2:] == ["7.25", "-", "-", "1", "1", "100"]
     assert len({len(line) for line in lines}) == 1
+    assert len(lines[0]) <= 80
