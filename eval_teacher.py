@@ -122,6 +122,21 @@ def evaluation_record(
     }
 
 
+def show(
+    player: Player,
+    env_id: str,
+    scores: dict[str, Score],
+    floors: Floors,
+    evaluation: dict[str, Any],
+) -> None:
+    """Print scores and floors as a table, what they are worth, and all of it for programs."""
+    print(score_table(scores, floors))
+    verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
+    print(*(f"{mode}: {text}" for mode, text in verdicts.items()), sep="\n")
+    about = {"checkpoint": str(player.path), "env_id": env_id}
+    print_for_programs({**about, **evaluation, "verdict": verdicts})
+
+
 def main() -> None:
     """Load, play, compare with the floors, print."""
     cfg = cli.parse_settings(EvalConfig, __doc__ or "")
@@ -156,11 +171,7 @@ def main() -> None:
         if cfg.write_score:  # first: whoever reads what is printed may be gone by now
             keep_score(path, cfg, env_id, evaluation)
     finally:  # shown, even if they cannot be kept
-        print(score_table(scores, floors))
-        verdicts = {mode: worth(score, floors, env_id) for mode, score in scores.items()}
-        print(*(f"{mode}: {text}" for mode, text in verdicts.items()), sep="\n")
-        shown = {"checkpoint": str(path), "env_id": env_id, **evaluation, "verdict": verdicts}
-        print_for_programs(shown)
+        show(player, env_id, scores, floors, evaluation)
 
 
 if __name__ == "__main__":

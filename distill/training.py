@@ -111,9 +111,7 @@ def learn(
             known = cfg.needs_uncertainty(progress)  # else the ring fills with zeros
             metrics = describe(out, batch, knows_uncertainty=known)
             metrics |= {} if newest is None else newest.metrics
-            if measure_gradients:
-                norms = run.learner.gradient_norms(out.terms)
-                metrics |= {f"grad_norm/{name}": norm for name, norm in norms.items()}
+            metrics |= gradient_norms(run, out) if measure_gradients else {}
         run.learner.step(out.terms, {name: weights[name] for name in out.terms}, lr)
         if run.average is not None:
             run.average.update_parameters(run.student)
@@ -122,6 +120,12 @@ def learn(
         rows.append({name: term.detach() for name, term in out.terms.items()})
     check_finite(rows, run.n_steps_done)
     return metrics
+
+
+def gradient_norms(run: Distillation, out: Losses) -> dict[str, Tensor]:
+    """Measure each term's own gradient, by tag."""
+    norms = run.learner.gradient_norms(out.terms)
+    return {f"grad_norm/{name}": norm for name, norm in norms.items()}
 
 
 def losses_of(

@@ -30,12 +30,14 @@ from distill.provenance import ROOT, TEACHERS
 from distill.rows import read_rows
 from distill.run_folder import name_of, read_run
 from distill.statistics import Interval
-from distill.study import cell_figures, figures
+from distill.study import figures
 from distill.study.arms import coverage_by_arm, differences_by_arm, shares_by_arm
 from distill.study.axes import DEFAULTS
+from distill.study.cell_figures import draw_shares
 from distill.study.cells import Cell, by_identity, cells_of
 from distill.study.comparison import MARGIN
 from distill.study.curves import Point, collect, read_zoo
+from distill.study.estimates_figure import draw_estimates
 from distill.study.ladder_figure import draw_ladder
 from distill.study.markdown import with_section, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
@@ -94,7 +96,7 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     }
     for name, (cells, x_of, x_label, axes) in shares.items():
         if any(cell.shares for cell in cells):
-            yield name, cell_figures.draw_shares(cells, x_of, x_label=x_label, **axes)
+            yield name, draw_shares(cells, x_of, x_label=x_label, **axes)
 
 
 def draw_arms(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
@@ -112,12 +114,8 @@ def draw_arms(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     }
     for name, (groups, x_label, margin) in shown.items():
         if compared := {title: found for title, found in groups.items() if is_telling(found)}:
-            yield (
-                name,
-                cell_figures.draw_estimates(
-                    compared, x_label=x_label, margin=margin, percent=name != "coverage"
-                ),
-            )
+            percent = name != "coverage"
+            yield name, draw_estimates(compared, x_label=x_label, margin=margin, percent=percent)
 
 
 def is_telling(arms: Mapping[str, Interval]) -> bool:

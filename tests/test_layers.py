@@ -23,7 +23,8 @@ LAYERS = (
     " study.comparison",
     "checkpoint student_files labels advantages objective scoring run_state metrics"
     " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"
-    " study.ladder_figure study.augmented_figure study.published study.arms study.verdicts",
+    " study.estimates_figure study.ladder_figure study.augmented_figure"
+    " study.published study.arms study.verdicts",
     "training task player report bench_parts"
     " ppo.algorithm ppo.predecessors ppo.warm_start ppo.ladder ppo.callback ppo.process"
     " study.jobs study.runner",

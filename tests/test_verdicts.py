@@ -8,7 +8,7 @@ from test_tables import TEACHERS, cells_of, outcome
 
 from distill.statistics import Interval
 from distill.study import arms, verdicts
-from distill.study.cell_figures import draw_estimates
+from distill.study.estimates_figure import draw_estimates
 from distill.study.plan import plan
 
 PLAIN = (0.80, 0.82, 0.78, 0.81, 0.79)

@@ -1,19 +1,17 @@
-"""Figures of studies: from their cells to matplotlib figures, nothing read and nothing written."""
+"""Figures of studies: shares against sizes, updates or time, each point a cell of a grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import ArrayLike, NDArray
 
-from distill.statistics import Interval, t_interval
+from distill.statistics import t_interval
 from distill.study.cells import Cell, cells_with
 from distill.study.figures import panels
 
-ROW_HEIGHT = 0.3  # inches, of an estimate
 SHIFT = 5.0  # points from one line to the next, where several have marks at one place
 RESOLUTION = 0.02  # of the share: about so much is seen of what is near the teacher
 Y_LABEL = "share of the teacher's score\n(stretched near 100 %)"
@@ -169,40 +167,3 @@ def show_runs(axes: Axes, cells: Sequence[Cell]) -> None:
     axes.set_yscale("function", functions=(spread, gather))
     axes.set_yticks(SHARE_TICKS, [f"{100 * tick:.0f} %" for tick in SHARE_TICKS])
     axes.set_ylim(*gather([low - room, high + room]))
-
-
-def draw_estimates(
-    groups: Mapping[str, Mapping[str, Interval]],
-    *,
-    x_label: str,
-    margin: float | None = None,
-    percent: bool = False,
-) -> Figure:
-    """Draw estimates and their intervals, a panel a group, a line each; hollow without interval.
-
-    Args:
-        groups: estimates by title and name.
-        x_label: what they are of.
-        margin: for differences: those within it of 0 count for none, and a band shows it.
-        percent: whether they are shares, to be told in percent.
-    """
-    most = max(map(len, groups.values()))
-    figure, titled = panels(list(groups), height=1 + ROW_HEIGHT * most, n_columns=2)
-    for axes, title in titled:
-        found = list(groups[title].values())
-        low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
-        values, lines = [e.value for e in found], range(len(found))
-        axes.hlines(lines, *np.where(np.isfinite((low, high)), (low, high), values))
-        axes.plot(values, lines, "o")
-        single = [line for line in lines if not np.isfinite(low[line])]
-        axes.plot([values[line] for line in single], single, "o", color="white", markersize=4)
-        axes.set_yticks(lines, list(groups[title]))
-        axes.locator_params(axis="x", nbins=5)
-        axes.invert_yaxis()
-        axes.set(xlabel=x_label, title=title)
-        if percent:
-            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        if margin is not None:
-            axes.axvspan(-margin, margin, color="C2", alpha=0.15)
-            axes.axvline(0, linestyle=":", color="gray")
-    return figure
