@@ -135,7 +135,7 @@ def train(
             save_run(run_dir, training_state(model))
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
-            print(f"{title}, from step {done:,} on")
+            print(f"{title}\ngoing on at step {done:,}")
         n_steps = cfg.total_steps - done
         if n_steps > 0:  # else all that may be missing is its last teacher
             print(first_score_note(cfg.env, cfg.n_envs, n_steps))

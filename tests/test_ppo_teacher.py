@@ -491,9 +491,10 @@ def check_curves(run_dir: Path) -> None:
 def test_a_killed_run_resumes_to_the_total_first_asked_for(monkeypatch, killed, tmp_path, capsys):
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    begun = load_run(Path("run"))[0]["steps"]
     assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
     out, err = capsys.readouterr()
-    assert "for 3,000 steps in run\n" in out
+    assert f"for 3,000 steps in run\ngoing on at step {begun:,}\n" in out
     assert "damaged" not in err
     state, _ = load_run(Path("run"))
     assert state["steps"] == int(LONG) + -int(LONG) % ROLLOUT_STEPS
