@@ -153,7 +153,7 @@ def main() -> None:
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
         check_is_kept(cfg, player, env_id)
-        check_folder(path.parent, flag="--write_score")
+        check_folder(path.parent, flag="with --write_score the checkpoint's folder")
         record_to_extend(path, cfg, n_envs)
     digest = digest_of(path)
     envs = games_for(

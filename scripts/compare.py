@@ -119,11 +119,11 @@ def main() -> None:
     """List the grid, or run it."""
     cfg = cli.parse_settings(CompareConfig, __doc__ or "")
     resolve_device(cfg.device)  # else each run would fail by itself
-    check_folder(cfg.out, flag="--out")
     jobs = make_jobs(planned_runs(cfg), cfg.out)
     if cfg.dry_run or not jobs:
         print("\n".join([*map(describe, jobs), f"{cfg.grid}: {summary(jobs)}"]))
         return
+    check_folder(cfg.out, flag="--out")
     interrupted = run_study(cfg, jobs)
     print(f"{cfg.grid}: {summary(jobs)}")
     if interrupted:

@@ -154,7 +154,7 @@ def main() -> None:
     write = writer_of(cfg.out)
     if cfg.out.is_dir():
         raise ValueError(f"--out must be a file, got {cfg.out}, a folder")
-    check_folder(cfg.out.parent, flag="--out")
+    check_folder(cfg.out.parent, flag="the folder of --out")
     players = find_players(cfg)
     env_id = find_one_game(cfg, players)
     tables = [set_table(player, env_id, cfg.seed) for player in players]

@@ -134,7 +134,7 @@ def test_a_file_of_known_runs_that_is_damaged_is_named(tmp_path, command, teache
 
 def test_an_out_that_is_a_file_is_refused(tmp_path, command, teachers):
     (tmp_path / "taken").write_text("")
-    status, out, err = command("--grid", "sampling", "--dry_run", "--out", "taken")
+    status, out, err = command("--grid", "sampling", "--out", "taken")
     assert (status, out) == (2, "")
     assert err == "compare.py: error: --out must be a folder, got taken: taken is a file\n"
 

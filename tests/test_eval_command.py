@@ -173,7 +173,10 @@ def test_a_score_that_could_not_be_kept_is_refused_before_any_game(tmp_path, mon
     make_teacher(tmp_path / "teachers" / NAME, 6)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     message = refusal(tmp_path, monkeypatch, capsys, "--write_score")
-    assert "--write_score must be a folder to write to, got teachers" in message
+    assert (
+        "with --write_score the checkpoint's folder must be a folder to write to, got teachers"
+        in message
+    )
 
 
 def test_a_score_of_one_game_is_not_kept(tmp_path, monkeypatch, capsys):

@@ -90,7 +90,10 @@ def test_a_film_that_could_not_be_kept_is_refused_before_it_is_played(tmp_path, 
     make_student(tmp_path / "a.safetensors")
     status, out, err = command("a.safetensors", "--out", "a.safetensors/new/film.gif")
     assert (status, out) == (2, "")
-    assert "--out must be a folder, got a.safetensors/new: a.safetensors is a file" in err
+    assert (
+        "error: the folder of --out must be a folder, got a.safetensors/new: a.safetensors is"
+        in err
+    )
 
 
 @pytest.mark.parametrize(
