@@ -135,9 +135,11 @@ def train(
             save_run(run_dir, training_state(model))
         else:
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
-            print(f"{title}\ngoing on at step {done:,}")
+            print(title)
         n_steps = cfg.total_steps - done
         if n_steps > 0:  # else all that may be missing is its last teacher
+            if state is not None:
+                print(f"going on at step {done:,}")
             print(first_score_note(cfg.env, cfg.n_envs, n_steps))
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)

@@ -2,8 +2,8 @@
 
     python scripts/run_distillation.py --use_curiosity
 
-Without flags: the best teacher in teachers/, into net3. Ends with a table and, as its last line,
-one JSON object.
+Without flags: the best teacher in teachers/, into net3. Ends with a table and, in a file or a pipe,
+all of it as one line of JSON.
 """
 
 import sys
@@ -172,7 +172,8 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
         else:
             with restoring(run_dir):
                 run.load_state_dict(state)
-            print(f"going on at step {run.n_steps_done:,} of {task.cfg.total_steps:,}", flush=True)
+            if run.n_steps_done < task.cfg.total_steps:
+                print(f"going on at step {run.n_steps_done:,}", flush=True)
         return run_to_end(task, run, run_dir, state)
 
 
