@@ -101,8 +101,8 @@ def bonus_share(bonus: Tensor, reward: Tensor) -> float:
 class NewestRollout:
     """Draws minibatches for the policy terms from the rollout just played.
 
-    Only steps in which the student's own sample was executed count: PPO's ratio means nothing for
-    a random action, the teacher's, or FIRE pressed for it.
+    Only steps count in which the student's own sample was executed, and would have been whatever it
+    was: PPO's ratio means nothing for a random action, the teacher's, or FIRE pressed for it.
     """
 
     def __init__(self, rollout: Rollout, places: np.ndarray, advantages: Advantages) -> None:

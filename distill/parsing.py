@@ -6,7 +6,7 @@ from typing import Any
 
 Parse = Callable[[str], Any]
 MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
-MAX_GAMES = 10**5  # played at once: the emulator counts them in 32 bits
+MAX_GAMES = 10**5  # played at once; the emulator counts them in 32 bits
 LARGEST = 1e38  # number that float32 holds, and one by it the smallest
 
 

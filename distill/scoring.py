@@ -71,7 +71,7 @@ def table_cells(score: Score) -> tuple[str, ...]:
 
 
 def score_table(scores: dict[str, Score], floors: Floors) -> str:
-    """Format scores by name, and the floors beneath them; a terminal's 80 columns are enough."""
+    """Format scores by name, and the floors beneath them; for most games in 80 columns."""
     constant = f"floor: always action {floors.best_action}"
     shown = {**scores, "floor: random": floors.random, constant: floors.constant}
     rows = {"": COLUMNS, **{name: table_cells(score) for name, score in shown.items()}}

@@ -133,7 +133,7 @@ class Rollout(NamedTuple):
     done: BoolArray  # (T, N)
     game_over: BoolArray  # (T, N) the next state belongs to another game
     student_logits: FloatArray  # (T, N, A) of the student that acted
-    on_policy: BoolArray  # (T, N) the executed action was the student's own sample
+    on_policy: BoolArray  # (T, N) the student's own sample was executed, and nothing was forced
     last_obs: ByteArray  # (N, S, 84, 84) the state after the last step
 
 

@@ -44,7 +44,7 @@ def begun(command: str) -> str:
 
 
 def lengthened_in(command: str) -> list[str]:
-    """Say by how much a run was lengthened, in the order of its command; empty if it was not."""
+    """Say to what a run was lengthened, each time; empty if it was not."""
     _, *later = command.split(THEN)
     return [f"then to {int(words.split()[0]):,} steps" for words in later]
 
