@@ -40,8 +40,6 @@ def _read_settings(path: Path) -> dict[str, Any]:
 class Parser(argparse.ArgumentParser):
     """A parser that names what is wrong in one line."""
 
-    positionals: frozenset[str] = frozenset()
-
     @override
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}{self._hint(message)}\n")
@@ -51,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         if not (found := re.match(r"unrecognized arguments: --([^\s=]+)", message)):
             return ""
         name = found[1].replace("-", "_")
-        if name in self.positionals:
+        if name in (action.dest for action in self._actions if not action.option_strings):
             return f"; {name} is given without a flag"
         flags = [flag for action in self._actions for flag in action.option_strings]
         close = difflib.get_close_matches(f"--{name}", flags, n=1, cutoff=0.8)
@@ -106,7 +104,6 @@ def parse_command(
     raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
     parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
     _add_flags(parser, cls)
-    parser.positionals = frozenset(f.name for f in fields(cls) if info_of(f).positional)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     many = any(info_of(f).many for f in fields(cls))  # which may stand on both sides of a flag
     found = vars(parser.parse_intermixed_args(argv) if many else parser.parse_args(argv))

@@ -20,6 +20,12 @@ from distill.types import WIDTHS
 PONG = "PongNoFrameskip-v4"
 FLOORS = Floors(score_of(-20.0, -20.0), score_of(-21.0, -21.0), best_action=0, n_envs=20, seed=7)
 
+ROW = SmallScore(
+    run="a", kind="PPO net3", env_id=PONG, seed=0, steps=200, floor=-20.0, mean=10.0, low=9.0,
+    high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="AMD EPYC",
+    command="2e6 --network net3 --seed 0",
+)  # fmt: skip
+
 
 def a_run(
     folder: Path,
@@ -107,10 +113,7 @@ def test_a_run_scored_again_has_its_row_replaced_and_no_other_run_takes_it(tmp_p
 
 
 def test_the_table_has_a_row_a_kind_with_its_seeds_in_order_and_their_share_of_the_good_teacher():
-    row = SmallScore(
-        run="a", kind="PPO net3", env_id=PONG, seed=1, steps=200, floor=-20.0, mean=10.0, low=9.0,
-        high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="m", command="",
-    )  # fmt: skip
+    row = ROW._replace(seed=1, machine="m", command="")
     kick = row._replace(kind="PPO net3, kickstarted", mean=20.0, low=19.5, high=20.5)
     rows = [row, kick, row._replace(seed=0, mean=12.0, low=11.5, high=12.5, wall_seconds=2400.0)]
     good, medium = (
@@ -131,12 +134,7 @@ def test_the_table_has_a_row_a_kind_with_its_seeds_in_order_and_their_share_of_t
 
 
 def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
-    row = SmallScore(
-        run="a", kind="PPO net3", env_id=PONG, seed=0, steps=200, floor=-20.0, mean=10.0, low=9.0,
-        high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="AMD EPYC",
-        command="2e6 --network net3 --seed 0",
-    )  # fmt: skip
-    twin = row._replace(seed=1, command="2e6 --seed 1 --network net3")
+    twin = ROW._replace(seed=1, command="2e6 --seed 1 --network net3")
     other = {
         "rate": {"command": f"{twin.command} --learning_rate 1e-2:0"},
         "precision": {"machine": "AMD EPYC (float32)"},
@@ -146,7 +144,7 @@ def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
         "another kickstart": {"kind": "PPO net3, kickstarted", "command": "2e6 --kickstart b.zip"},
         "game": {"env_id": "ALE/Boxing-v5"},
     }
-    rows = [row, twin, *(twin._replace(**changes) for changes in other.values())]
+    rows = [ROW, twin, *(twin._replace(**changes) for changes in other.values())]
     good = Rung("t.zip", PONG, 1000, score_of(20.0, 20.0), FLOORS, "good")
     first, *others = small_ppo_table(rows, [good]).splitlines()[2:]
     assert "n = 2" in first
@@ -156,11 +154,6 @@ def test_only_runs_that_differ_in_their_seed_alone_are_seeds_of_one_setting():
 
 
 def test_no_share_of_a_good_teacher_that_is_at_its_floor_is_told():
-    row = SmallScore(
-        run="a", kind="PPO net3", env_id=PONG, seed=0, steps=200, floor=-20.0, mean=10.0, low=9.0,
-        high=11.0, games=100, wall_seconds=1200.0, commit="c", machine="AMD EPYC",
-        command="2e6 --network net3",
-    )  # fmt: skip
     good = Rung("t.zip", PONG, 1000, score_of(-20.0, -20.0), FLOORS, "good")
-    (line,) = small_ppo_table([row], [good]).splitlines()[2:]
+    (line,) = small_ppo_table([ROW], [good]).splitlines()[2:]
     assert f"| {NO_SHARE} | 10.00" in line

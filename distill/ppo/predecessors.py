@@ -13,7 +13,7 @@ from distill.schedules import refuse_over
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
-from distill.teacher_files import env_id_of, is_teacher, steps_of
+from distill.teacher_files import is_teacher, steps_of
 
 # Settings that nothing listens to without another, or but at some of its values.
 SWITCHES: tuple[Switch[TeacherConfig], ...] = (
@@ -93,13 +93,10 @@ def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
         FileNotFoundError, ValueError: if that network is not what it should be, or does not say.
     """
     games: dict[str, str | None] = {}
-    if cfg.init_from is not None:
-        with of_setting("--init_from"):
-            games[f"--init_from {cfg.init_from}"] = load_player(cfg.init_from).env_id
-    if cfg.kickstart is not None:
-        with of_setting("--kickstart"):
-            load_teacher(cfg.kickstart)  # else a file that is none would be one without a game
-        games[f"--kickstart {cfg.kickstart}"] = env_id_of(cfg.kickstart)
+    for flag, path in (("--init_from", cfg.init_from), ("--kickstart", cfg.kickstart)):
+        if path is not None:
+            with of_setting(flag):
+                games[f"{flag} {path}"] = load_player(path).env_id
     return replace(cfg, env=find_game(None, games)) if games else cfg
 
 

@@ -84,17 +84,17 @@ def draw_named(
     """Draw means: those of one name joined and named as a line, else each with its name."""
     names = sorted({cell.labels[name_axis] for cell in cells})
     if len(names) == len(cells):
-        x = [x_of(cell) for cell in cells]
-        draw_means(axes, cells, x)
-        draw_runs(axes, cells, x, color="black", label="a student")
+        x, place = [x_of(cell) for cell in cells], axes.transData
+        draw_means(axes, cells, x, place=place)
+        draw_runs(axes, cells, x, place=place, color="black", label="a student")
         write_names(axes, cells, x, name_axis)
         return
     for i, name in enumerate(names):
         line, label = cells_with(cells, **{name_axis: name}), f"{name} {name_axis}"
         x, color = [x_of(cell) for cell in line], f"C{i}"
         place = shifted(axes, (i - (len(names) - 1) / 2) * SHIFT)  # else bars lie on each other
-        draw_means(axes, line, x, color=color, style="o-", label=label, place=place)
-        draw_runs(axes, line, x, color=color, place=place)
+        draw_means(axes, line, x, place=place, color=color, style="o-", label=label)
+        draw_runs(axes, line, x, place=place, color=color)
 
 
 def shifted(axes: Axes, points: float) -> Transform:
@@ -108,13 +108,12 @@ def draw_means(
     cells: Sequence[Cell],
     x: Sequence[float],
     *,
+    place: Transform,
     color: str = "C0",
     style: str = "o",
     label: str = "",
-    place: Transform | None = None,
 ) -> None:
     """Draw each cell's mean share with its interval, hollow of a single run."""
-    place = place or axes.transData
     y = [cell.mean_share for cell in cells]
     bounds = [t_interval(cell.shares) or (mean, mean) for cell, mean in zip(cells, y, strict=True)]
     reach = np.array([[m - low, high - m] for m, (low, high) in zip(y, bounds, strict=True)])
@@ -138,12 +137,11 @@ def draw_runs(
     cells: Sequence[Cell],
     x: Sequence[float],
     *,
+    place: Transform,
     color: str,
     label: str = "",
-    place: Transform | None = None,
 ) -> None:
     """Draw each run's share."""
-    place = place or axes.transData
     runs = [(at, share) for at, cell in zip(x, cells, strict=True) for share in cell.shares]
     axes.plot(
         *zip(*runs, strict=True), "x", color=color, markersize=4, label=label, transform=place

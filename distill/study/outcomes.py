@@ -55,11 +55,9 @@ class Outcome(NamedTuple):
             ValueError: if they are damaged, or this version has no such settings.
         """
         try:
-            settings = json.loads(self.settings)
-        except ValueError as error:
+            settings = {**json.loads(self.settings)}
+        except (TypeError, ValueError) as error:
             raise ValueError(f"the settings of run {self.run} are damaged: {error}") from None
-        if not isinstance(settings, dict):
-            raise ValueError(f"the settings of run {self.run} are damaged: no JSON object")
         return identity(from_mapping(DistillConfig, settings, origin=self.run))
 
 
