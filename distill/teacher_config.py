@@ -30,6 +30,7 @@ from distill.parsing import (
 from distill.protocol import EVAL_ENVS, EVAL_GAMES, EVAL_SEED
 from distill.schedules import LinearSchedule
 from distill.settings import check, option
+from distill.teacher_files import OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
 
@@ -101,7 +102,7 @@ class TeacherConfig:
     checkpoint_steps: int = option(
         100_000, "steps between two checkpoints of the run (the ladder's come on top)", steps
     )
-    teachers_dir: Path = option(Path("teachers"), "folder that receives the teachers", Path)
+    teachers_dir: Path = option(OWN_TEACHERS, "folder that receives the teachers", Path)
     run_dir: Path | None = run_dir_option()
     resume: Path | None = resume_option(
         "--device, --n_threads, --teachers_dir and, to train for longer, total_steps"
@@ -148,7 +149,7 @@ class EvalConfig:
     n_threads: int | None = threads_option()
     write_score: bool = option(False, "write the result into the .json beside the checkpoint", flag)
     teachers_dir: Path = option(
-        Path("teachers"), "folder with the teachers and the floors that ship with them", Path
+        OWN_TEACHERS, "folder with the teachers and the floors that ship with them", Path
     )
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from distill.protocol import EVAL_GAMES
 
 COMMAND = "python ppo_teacher.py 1e7"
+OWN_TEACHERS = Path("teachers")  # of the folder worked in: where that command leaves them
 
 _NAME = re.compile(
     r"env(?P<env>.+)_(?P<day>\d{8})[-_](?P<time>\d{6})_n_iters(?P<steps>\d+)\.zip", re.ASCII
@@ -65,30 +66,36 @@ def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
         FileNotFoundError: if there is none, with the command that makes one.
     """
     if env_id is not None:
-        return max(_of_game(folder, env_id), key=_age)
+        return max(_of_game([folder], env_id), key=_age)
     found = _teachers_in(folder)
     if not found:
         raise FileNotFoundError(f"no teacher in {folder}: make one with `{COMMAND}`")
     return max(found, key=_age)
 
 
-def best_teacher(folder: Path, env_id: str) -> Path:
+def best_teacher(shipped: Path, env_id: str) -> Path:
     """Return the game's zip with the highest sampled score in its .json, else the latest.
 
     A score of few games, as of a trial, counts only where none has one of EVAL_GAMES.
 
+    Args:
+        shipped: the folder of those that ship, beside which one's own are looked at.
+        env_id: the game.
+
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
     """
-    return max(_of_game(folder, env_id), key=lambda path: (*_sampled_score(path), *_age(path)))
+    found = _of_game([OWN_TEACHERS.resolve(), shipped], env_id)
+    return max(found, key=lambda path: (*_sampled_score(path), *_age(path)))
 
 
-def _of_game(folder: Path, env_id: str) -> list[Path]:
+def _of_game(folders: Sequence[Path], env_id: str) -> list[Path]:
     name = game_in_names(env_id)
-    found = [path for path in _teachers_in(folder) if _named(path)["env"] == name]
+    found = [p for folder in folders for p in _teachers_in(folder) if _named(p)["env"] == name]
     if not found:
+        where = " or ".join(dict.fromkeys(map(str, folders)))
         command = f"{COMMAND} --env {env_id}"
-        raise FileNotFoundError(f"no teacher of {env_id} in {folder}: make one with `{command}`")
+        raise FileNotFoundError(f"no teacher of {env_id} in {where}: make one with `{command}`")
     return found
 
 

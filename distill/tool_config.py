@@ -28,6 +28,7 @@ from distill.parsing import (
     positive_int,
 )
 from distill.settings import check, option
+from distill.teacher_files import OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
 GRIDS = (
@@ -168,7 +169,7 @@ class CompareConfig:
         None, "leave out runs that this file has, such as scripts/results/distillation.csv", Path
     )
     dry_run: bool = option(False, "list the runs and start none", flag)
-    teachers_dir: Path = option(Path("teachers"), "folder with the graded teachers", Path)
+    teachers_dir: Path = option(OWN_TEACHERS, "folder with the graded teachers", Path)
 
     def __post_init__(self) -> None:
         check(self)

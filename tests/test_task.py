@@ -27,6 +27,7 @@ def test_a_teacher_that_is_elsewhere_by_now_is_looked_for_by_name(tmp_path, monk
 
 
 def test_without_a_teacher_it_is_the_games_best(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(task, "TEACHERS", tmp_path)
     for score, steps in ((3, 10), (7, 20), (5, 30)):
         path = tmp_path / f"envPongNoFrameskip-v4_20260102-030405_n_iters{steps}.zip"

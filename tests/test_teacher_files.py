@@ -16,6 +16,11 @@ def teacher_file(folder, env, date, steps, record=None):
     return path
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where teachers/ has none of one's own
+
+
 def scored(mean, **evaluation):
     return {"evaluation": {"sampled": {"mean": mean}, "greedy": {"mean": 99}, **evaluation}}
 
@@ -100,6 +105,23 @@ def test_without_scores_the_latest_is_best(tmp_path):
     teacher_file(tmp_path, game, "20260102-000000", 200_000)
     teacher_file(tmp_path, game, "20260101-000000", 10_000_000)
     assert best_teacher(tmp_path, game) == wanted
+
+
+def test_ones_own_teachers_count_wherever_one_works(tmp_path):
+    """Those that `ppo_teacher.py` left outside the program's folder, and those that ship."""
+    game, own = "FreewayNoFrameskip-v0", tmp_path / "teachers"
+    shipped = teacher_file(tmp_path, game, "20260102-000000", 10, scored(30.0))
+    own.mkdir()
+    better = teacher_file(own, game, "20260101-000000", 10, scored(31.0))
+    pong = teacher_file(own, "Pong-v4", "20260101-000000", 10)
+    assert best_teacher(tmp_path, game) == better
+    assert best_teacher(tmp_path, "Pong-v4") == pong
+    better.with_suffix(".json").write_text(json.dumps(scored(29.0)))
+    assert best_teacher(tmp_path, game) == shipped
+    with pytest.raises(FileNotFoundError, match=f"in {own} or {tmp_path}: make"):
+        best_teacher(tmp_path, "Qbert-v4")
+    with pytest.raises(FileNotFoundError, match=f"in {own}: make"):  # said once
+        best_teacher(own, "Qbert-v4")
 
 
 def test_a_slash_in_an_id_is_a_dash_in_names(tmp_path):
