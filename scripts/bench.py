@@ -16,10 +16,9 @@
 The parts take turns, round by round, so that what else the machine does falls on all of them;
 ratios are taken within each round. Weights are random: trained ones cost the same. Each PPO runs in
 a process of its own, whose peak of memory is told.
-Ends with a table of medians and ranges and, as its last line, one JSON object.
+Ends with a table of medians and ranges and, in a file or a pipe, all of it as one line of JSON.
 """
 
-import json
 from typing import Any
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
@@ -30,6 +29,7 @@ from distill import cli
 from distill.bench_parts import MAKERS, Setting, make_setting
 from distill.device import prepare_process
 from distill.errors import run_command
+from distill.files import print_for_programs
 from distill.measuring import describe_part, measure_in_turn, ratios_of, summarize, table
 from distill.progress import Progress
 from distill.provenance import provenance
@@ -76,7 +76,7 @@ def main() -> None:
     where = f"{record['machine']}; {record['n_threads']} threads, {record['device']}"
     print(f"{where}, {record['precision']}; {cfg.env}, student {cfg.student}")
     print(table(record))
-    print(json.dumps(record))
+    print_for_programs(record)
 
 
 if __name__ == "__main__":
