@@ -63,7 +63,8 @@ class Interruption:
     """Turns the first Ctrl-C into a request that the work stop at its next safe place.
 
     So do SIGTERM and, unless it is ignored (nohup), SIGHUP, which comes when a terminal is closed.
-    The second one interrupts at once, as ever.
+    The second Ctrl-C interrupts at once, as ever; not SIGHUP's, which a shell and the kernel may
+    both send when one terminal is closed.
     """
 
     def __init__(self) -> None:
@@ -83,7 +84,9 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGHUP:
+            return
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
