@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-NO_MEMORY = ("can't allocate memory", "CUDA out of memory")  # how torch says so
+NO_MEMORY = ("can't allocate memory", "out of memory")  # how torch says so
 
 
 class DivergedError(Exception):

@@ -109,7 +109,13 @@ def test_memory_that_is_not_there_is_one_line(capsys, monkeypatch):
     def cuda_asks() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    for ask in (numpy_asks, torch_asks, cuda_asks):
+    def cuda_begins() -> None:
+        raise torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be")
+
+    def metal_asks() -> None:
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 8.98 GiB).")
+
+    for ask in (numpy_asks, torch_asks, cuda_asks, cuda_begins, metal_asks):
         with pytest.raises(SystemExit) as exit_:
             run_command(ask)
         assert exit_.value.code == 1
