@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.files import read_json, write_json
+from distill.files import locked, read_json, write_json
 from distill.floors import Floors, measure_floors
 from distill.protocol import EVAL_GAMES, PROTOCOL, is_of_student_games
 from distill.provenance import TEACHERS
@@ -113,8 +113,10 @@ def _serves_all(floors: Floors) -> bool:
 
 
 def _write_cache(path: Path, env_id: str, floors: Floors) -> None:
-    try:
-        entries = _read_cache(path)
-    except ValueError:
-        entries = {}
-    write_json(path, entries | {env_id: floors.to_json()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent, wait=True):  # another run may add another game's
+        try:
+            entries = _read_cache(path)
+        except ValueError:
+            entries = {}
+        write_json(path, entries | {env_id: floors.to_json()})

@@ -2,11 +2,13 @@
 
 import json
 import math
+import threading
 
 import numpy as np
 import pytest
 from scripted import ScriptedEnvs, score_of
 
+from distill import floor_caches
 from distill.files import write_json
 from distill.floor_caches import cached_floors, first_score_note, floors_of
 from distill.floors import Floors, measure_floors
@@ -39,6 +41,28 @@ class LateEnvs(ScriptedEnvs):
 def test_the_best_constant_action_is_not_chosen_by_first_games_alone():
     floors = measure_floors(LateEnvs([[20], [20]], worths=(0.0,) * 4), 20, seed=0)
     assert (floors.best_action, floors.constant.mean) == (2, (-10 + 9 * 100) / 10)
+
+
+def test_floors_of_two_games_that_are_measured_at_once_are_both_kept(tmp_path, monkeypatch):
+    """The cache is read and written again: a run that does so meanwhile must wait."""
+    cache, read, others = tmp_path / "floors.json", floor_caches.read_json, []
+
+    def measure(env_id: str) -> None:
+        floors_of(env_id, ScriptedEnvs([[5]]), 2, seed=0, caches=(cache,))
+
+    def read_while_another_writes(path):
+        found = read(path)
+        if not others and threading.current_thread() is threading.main_thread() and found:
+            others.append(threading.Thread(target=measure, args=("PongNoFrameskip-v4",)))
+            others[0].start()
+            others[0].join(0.2)  # long enough, if it did not wait
+        return found
+
+    measure("BreakoutNoFrameskip-v4")
+    monkeypatch.setattr(floor_caches, "read_json", read_while_another_writes)
+    floor_caches._write_cache(cache, FREEWAY, floors_at((0,), (1,)))
+    others[0].join()
+    assert len(json.loads(cache.read_text())) == 3
 
 
 def test_floors_are_measured_once_and_then_read_from_the_cache(tmp_path):
