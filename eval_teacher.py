@@ -140,7 +140,7 @@ def show(
 def main() -> None:
     """Load, play, compare with the floors, print."""
     cfg = cli.parse_settings(EvalConfig, __doc__ or "")
-    origin = provenance()  # of the code that runs, whatever comes after it
+    origin = provenance(cfg.device, cfg.precision)  # of the code that runs, whatever comes after it
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)

@@ -10,6 +10,7 @@ import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
+OLD_MMAP_LIMIT = 1 << 25  # bytes, the largest M_MMAP_THRESHOLD that older versions of glibc take
 USUAL_CORES = 2  # at most, of the machines that most recorded times are of
 
 
@@ -57,7 +58,9 @@ def prepare_process(n_threads: int | None = None) -> None:
 
     glibc hands every batch-sized tensor back to the kernel when it is freed and faults it in again
     when the next one is made. Raising the thresholds (M_TRIM_THRESHOLD -1, M_MMAP_THRESHOLD -3)
-    keeps the pages. Linux with glibc only; elsewhere it does nothing.
+    keeps the pages. The first call alone would be worse than nothing, as it ends glibc's own
+    adapting, and older versions take no more than OLD_MMAP_LIMIT in the second (mallopt(3)).
+    Linux with glibc only; elsewhere it does nothing.
     """
     if n_threads is not None:
         torch.set_num_threads(n_threads)
@@ -65,7 +68,8 @@ def prepare_process(n_threads: int | None = None) -> None:
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-1, 1 << 30)
-        libc.mallopt(-3, 1 << 30)
+        if not libc.mallopt(-3, 1 << 30):
+            libc.mallopt(-3, OLD_MMAP_LIMIT)
 
 
 def n_cores() -> int:
@@ -75,12 +79,17 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def describe_machine() -> str:
-    """Name the processor, its cores for this process and the GPU; `auto`'s device with its type."""
+def describe_machine(device_name: str = "auto", precision: str = "auto") -> str:
+    """Name the processor, its cores for this process, the GPU if it computes, and in what type.
+
+    Args:
+        device_name: `--device` of what ran; `auto` is what most run on.
+        precision: its `--precision`.
+    """
     cores = n_cores()
     cpu = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    device = resolve_device("auto")
-    computes = f" ({str(resolve_precision('auto', device)).removeprefix('torch.')})"
+    device = resolve_device(device_name)
+    computes = f" ({str(resolve_precision(precision, device)).removeprefix('torch.')})"
     where = f"{cpu}{computes}, {cores} cores"
     if device.type == "cuda":
         where = f"{cpu}, {cores} cores, {torch.cuda.get_device_name()}{computes}"

@@ -25,8 +25,10 @@ def _git(*args: str) -> str | None:
     return done.stdout.strip()
 
 
-def provenance() -> dict[str, Any]:
+def provenance(device: str = "auto", precision: str = "auto") -> dict[str, Any]:
     """Return commit, whether the tree differed from it, versions and machine, as plain values.
+
+    `device` and `precision` are the settings of what ran.
 
     The commit is None where the program is not in a git checkout. Teachers of one's own, added to
     those that ship, are no difference: runs name theirs.
@@ -37,7 +39,7 @@ def provenance() -> dict[str, Any]:
         "dirty": None if status is None else any(map(_is_change, status.splitlines())),
         # Its own word tells a CUDA build from one for the CPU, its package's name may not.
         "versions": {"torch": str(torch.__version__)} | {name: version(name) for name in PACKAGES},
-        "machine": describe_machine(),
+        "machine": describe_machine(device, precision),
     }
 
 

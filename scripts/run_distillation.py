@@ -128,7 +128,8 @@ def run_to_end(
     task: Task, run: Distillation, run_dir: Path, state: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Train to the end and score; returns the result, which result.json holds too."""
-    cfg, origin = task.cfg, provenance()  # of the code that runs, whatever comes after it
+    cfg = task.cfg
+    origin = provenance(cfg.device, cfg.precision)  # of the code that runs, whatever comes after it
     print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
     if (n_left := cfg.total_steps - run.n_steps_done) > 0:  # else it is scored only
         print(first_score_note(task.env_id, cfg.n_envs, n_left))

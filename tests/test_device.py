@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -77,6 +78,27 @@ def test_the_number_of_threads_is_set_where_it_is_given():
         torch.set_flush_denormal(False)
 
 
+@pytest.mark.parametrize("limit", [1 << 30, 1 << 25])
+def test_large_blocks_are_kept_where_glibc_takes_only_smaller_thresholds(monkeypatch, limit):
+    """Versions differ in the largest M_MMAP_THRESHOLD (-3) that they take; mallopt(3)."""
+    taken = {}
+
+    def mallopt(name: int, value: int) -> int:
+        if name == -3 and value > limit:
+            return 0
+        taken[name] = value
+        return 1
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(device.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    try:
+        prepare_process()
+    finally:
+        torch.set_flush_denormal(False)
+    assert taken == {-1: 1 << 30, -3: limit}
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_numbers_too_small_to_be_normal_become_zero_on_every_thread(n_threads):
     code = f"""
@@ -146,6 +168,14 @@ def test_where_a_gpu_computes_its_type_is_told_and_not_the_processors(monkeypatc
     assert "cores, NVIDIA H100 (bfloat16), torch" in text
     assert not was_float32(text)
     assert sets_apart(text) == "GPU"
+    beside = describe_machine("cpu")  # what ran there is not told by the GPU that it left alone
+    assert "H100" not in beside
+    assert beside.startswith("AMD EPYC (float32), ")
+
+
+def test_a_type_that_was_asked_for_is_told(without_gpu):
+    assert was_float32(describe_machine("cpu", "float32"))
+    assert "(bfloat16)" in describe_machine("cpu", "bfloat16")
 
 
 @pytest.mark.parametrize(("n", "apart"), [(1, ""), (2, ""), (3, "3 cores"), (16, "16 cores")])

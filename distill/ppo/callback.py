@@ -66,7 +66,8 @@ class TeacherCallback(BaseCallback):
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
         command = f"python ppo_teacher.py {command_of(read_run(run_dir), run_dir)}"
-        self._origin = {"run": name_of(run_dir), "command": command} | provenance()
+        self._origin = {"run": name_of(run_dir), "command": command}
+        self._origin |= provenance(cfg.device, cfg.precision)
 
     def _init_callback(self) -> None:
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
