@@ -17,9 +17,10 @@ def label(
     logits = teacher.logits(obs)
     doubt = torch.zeros(len(obs)) if uncertainty is None else uncertainty(obs, logits).cpu()
     student_logits = torch.from_numpy(rollout.student_logits).flatten(0, 1)
-    divergence = losses.divergence("kl", logits.cpu(), student_logits)
+    logits = logits.cpu()
+    divergence = losses.divergence("kl", logits, student_logits)
     return Labels(
-        teacher_logits=logits.cpu().numpy().reshape(*shape, -1),
+        teacher_logits=logits.numpy().reshape(*shape, -1),
         uncertainty=doubt.numpy().reshape(shape),
         divergence=divergence.numpy().reshape(shape),
     )

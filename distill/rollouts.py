@@ -156,7 +156,7 @@ class Ring:
         # times as fast as in words of 8.
         blocks = frames.view(torch.complex128).view(len(places), self.n_stack, N_BLOCKS**2)
         packed = blocks.transpose(1, 2).flatten().view(torch.uint8)
-        return packed.view(len(places), N_BLOCKS, N_BLOCKS, -1).to(self.device, non_blocking=True)
+        return packed.view(len(places), N_BLOCKS, N_BLOCKS, -1).to(self.device)
 
     def restart_games(self) -> None:
         """Note that the next rollout begins new games, so that no pair spans the break."""
