@@ -13,6 +13,7 @@ from distill.types import ByteArray, FloatArray
 SCALE = 2  # of the screen's pixels
 MARGIN, LINE = 8, 18  # pixels
 FONT_SIZE = 12
+FONT_MODE = "1"  # letters of one color: smooth edges would take many colors of the palette
 NAME_WIDTH, NUMBER_WIDTH = 108, 36  # beside the bars: longest names and numbers
 
 # Even numbers alone, as in the emulator's palette: TRANSPARENT is no color of any picture.
@@ -51,7 +52,7 @@ def shortened(text: str, width: float) -> str:
     """Cut the middle out of a text that is wider than `width` pixels."""
     n_kept = len(text)
     cut = text
-    while _font().getlength(cut) > width:
+    while _font().getlength(cut, mode=FONT_MODE) > width:
         n_kept -= 1
         cut = f"{text[: n_kept - n_kept // 2]}...{text[len(text) - n_kept // 2 :]}"
     return cut
@@ -76,7 +77,7 @@ def draw_panel(panel: Panel, moment: Moment, step: int) -> Image.Image:
     size = width + 2 * MARGIN, bars_top + LINE * len(panel.action_names) + MARGIN
     picture = Image.new("RGB", size, BACKGROUND)
     pen = ImageDraw.Draw(picture)
-    pen.fontmode = "1"  # letters of one color: smooth edges would take many colors of the palette
+    pen.fontmode = FONT_MODE
     pen.text((MARGIN, MARGIN), shortened(panel.title, width), TEXT, _font())
     pen.text((MARGIN, MARGIN + LINE), shortened(panel.subtitle, width), DIM, _font())
     screen = Image.fromarray(moment.screen).resize((width, height), Image.Resampling.NEAREST)

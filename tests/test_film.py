@@ -107,6 +107,15 @@ def test_a_long_name_is_cut_in_the_middle_to_fit():
     assert film._font().getlength(cut) <= 200 < film._font().getlength(with_more) + 12
 
 
+def test_a_long_title_stays_within_its_panel():
+    name = "envBreakoutNoFrameskip-v4_20261127-162437_n_iters2000000"
+    for title in (name, name[:-1], name[:-2], name[:-3]):
+        pixels = np.asarray(draw([PANEL._replace(title=title)], [moment()], 0))
+        row = pixels[film.MARGIN : film.MARGIN + film.LINE]
+        assert where(row, film.TEXT).any()
+        assert not where(row[:, -film.MARGIN :], film.TEXT).any()
+
+
 def test_the_color_of_unchanged_pixels_is_in_no_picture():
     for image in films():
         assert not where(np.asarray(image), film.TRANSPARENT).any()
