@@ -35,6 +35,7 @@ class Progress:
         """Count `n` more units; `note` says in a few words how it goes."""
         self._done += n
         if not self._bar.disable:
+            self._bar.total = max(self._total, self._done)  # a last rollout ends where it ends
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(n)
         elif time.monotonic() - self._last_line >= LINE_SECONDS:

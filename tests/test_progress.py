@@ -59,6 +59,21 @@ def test_a_run_without_any_progress_divides_by_nothing(monkeypatch, capsys):
     assert "0 of 10 steps, 0/s, inf min left" in capsys.readouterr().err
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_bar_stays_whole_where_the_last_rollout_goes_past_the_total(monkeypatch):
+    monkeypatch.setattr(module.sys, "stderr", shown := Terminal())
+    progress = Progress(100)
+    progress.update(80)
+    progress.update(32)
+    progress.close()
+    assert "100%" in shown.getvalue().split("\r")[-1]
+    assert "112/112" in shown.getvalue().split("\r")[-1]
+
+
 def test_a_remark_is_a_line_on_standard_error(capsys):
     Progress(10).say("first score 3")
     assert capsys.readouterr() == ("", "first score 3\n")
