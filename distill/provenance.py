@@ -30,8 +30,8 @@ def provenance(device: str = "auto", precision: str = "auto") -> dict[str, Any]:
 
     `device` and `precision` are the settings of what ran.
 
-    The commit is None where the program is not in a git checkout. Teachers of one's own, added to
-    those that ship, are no difference: runs name theirs.
+    The commit is None where the program is not in a git checkout. Files of one's own beside the
+    program, teachers above all, are no difference: runs name theirs.
     """
     status = _git("status", "--porcelain")
     return {
@@ -44,8 +44,14 @@ def provenance(device: str = "auto", precision: str = "auto") -> dict[str, Any]:
 
 
 def _is_change(line: str) -> bool:
-    """Tell by a line of git's status whether the program may differ from its commit."""
-    return not line.startswith(f"?? {TEACHERS.name}/")
+    """Tell by a line of git's status whether the program may differ from its commit.
+
+    Untracked, it is changed by a module alone, or by a folder, which may hold some.
+    """
+    if not line.startswith("?? "):
+        return True
+    path = line.removeprefix("?? ").strip('"')
+    return path.endswith((".py", "/")) and not path.startswith(f"{TEACHERS.name}/")
 
 
 def commit_of(record: Mapping[str, Any], n_letters: int | None = None) -> str:

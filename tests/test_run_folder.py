@@ -95,6 +95,10 @@ def test_a_folder_without_its_settings_is_not_left_in_the_way(tmp_path, monkeypa
         ("?? teachers/a.zip\n M distill/acting.py", True),
         ("M teachers/floors.json", True),
         ("?? distill/teachers/a.py", True),
+        ("?? MINE.zip\n?? MINE.json", False),
+        ('?? "my teacher.zip"', False),
+        ('?? "my module.py"', True),
+        ("?? folder/", True),
         (None, None),
     ],
 )
