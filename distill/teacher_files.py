@@ -95,8 +95,25 @@ def _of_game(folders: Sequence[Path], env_id: str) -> list[Path]:
     if not found:
         where = " or ".join(dict.fromkeys(map(str, folders)))
         command = f"{COMMAND} --env {env_id}"
-        raise FileNotFoundError(f"no teacher of {env_id} in {where}: make one with `{command}`")
+        raise FileNotFoundError(
+            f"no teacher of {env_id} in {where}: make one with `{command}`"
+            f"{_hint_at_other_ids(folders, name)}"
+        )
     return found
+
+
+def _hint_at_other_ids(folders: Sequence[Path], name: str) -> str:
+    """Name a game's other ids of which there are teachers: they may serve this one, too."""
+    names = {_named(path)["env"] for folder in folders for path in _teachers_in(folder)}
+    others = sorted(other for other in names if _title_of(other) == _title_of(name))
+    if not others:
+        return ""
+    return f", or give one of {', '.join(others)} by --teacher_chkpt"
+
+
+def _title_of(name: str) -> str:
+    """Return a game's title without what its id says of actions and version."""
+    return re.sub(r"^ALE-|(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)
 
 
 def env_id_of(path: Path) -> str | None:

@@ -129,6 +129,15 @@ def test_a_slash_in_an_id_is_a_dash_in_names(tmp_path):
     assert best_teacher(tmp_path, "ALE/Pong-v5") == wanted
 
 
+@pytest.mark.parametrize("asked", ["ALE/Pong-v5", "PongNoFrameskip-v0", "PongDeterministic-v4"])
+def test_teachers_of_a_games_other_ids_are_named(tmp_path, asked):
+    for name in ("PongNoFrameskip-v4", "Pong-v4", "Qbert-v4"):
+        teacher_file(tmp_path, name, "20260102-000000", 10)
+    hint = r", or give one of Pong-v4, PongNoFrameskip-v4 by --teacher_chkpt$"
+    with pytest.raises(FileNotFoundError, match=hint):
+        best_teacher(tmp_path, asked)
+
+
 def test_no_teacher_of_a_game_names_the_game_and_the_command(tmp_path):
     teacher_file(tmp_path, "PongNoFrameskip-v4", "20260102-000000", 10)
     with pytest.raises(
