@@ -52,8 +52,9 @@ class Parser(argparse.ArgumentParser):
         if name in (action.dest for action in self._actions if not action.option_strings):
             return f"; {name} is given without a flag"
         flags = [flag for action in self._actions for flag in action.option_strings]
-        close = difflib.get_close_matches(f"--{name}", flags, n=1, cutoff=0.8)
-        return f"; did you mean {close[0]}?" if close else ""
+        close = [flag for flag in flags if flag.startswith(f"--{name}_")]
+        close += difflib.get_close_matches(f"--{name}", flags, n=1, cutoff=0.8)
+        return f"; did you mean {close[0]}?" if close else "; --help lists what there is"
 
 
 def _add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:

@@ -191,7 +191,9 @@ def test_an_unknown_abbreviated_or_empty_flag_is_refused_by_name(capsys, argv, n
         (["--no_use_fire"], "--no_use_fire; did you mean --no-use_fire?"),
         (["--epsilonn=1:0"], "--epsilonn=1:0; did you mean --epsilon?"),
         (["--total_steps", "5"], "--total_steps; total_steps is given without a flag"),
-        (["--quick"], "--quick"),
+        (["--quick"], "--quick; --help lists what there is"),
+        (["--epsil", "1"], "--epsil; did you mean --epsilon?"),
+        (["--use"], "--use; did you mean --use_fire?"),
     ],
 )
 def test_a_flag_that_may_be_meant_is_named(capsys, argv, hint):
