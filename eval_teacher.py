@@ -172,6 +172,8 @@ def main() -> None:
             keep_score(path, cfg, env_id, evaluation)
     finally:  # shown, even if they cannot be kept
         show(player, env_id, scores, floors, evaluation)
+    if cfg.write_score:
+        sys.stderr.write(f"the scores are kept in {path.with_suffix('.json')}\n")
 
 
 if __name__ == "__main__":

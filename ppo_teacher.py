@@ -137,10 +137,12 @@ def train(
             lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
             print(title)
         n_steps = cfg.total_steps - done
-        if n_steps > 0:  # else all that may be missing is its last teacher
+        if n_steps > 0:
             if state is not None:
                 print(f"going on at step {done:,}")
             print(first_score_note(cfg.env, cfg.n_envs, n_steps))
+        else:  # all that may be missing is its last teacher
+            print("all steps are done; to go on, give a larger total beside --resume")
         progress = Progress(cfg.total_steps, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
         log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
@@ -160,6 +162,8 @@ def main() -> None:
         train(cfg, run_dir, started, state)
     made = shlex.quote(str(teacher_path(cfg, started, name_of(run_dir), cfg.total_steps)))
     print(f"done; score it with: python eval_teacher.py --teacher_chkpt {made}")
+    print("(--write_score keeps the scores for later distillations)")
+    print(f"distill it with: python scripts/run_distillation.py --teacher_chkpt {made}")
     print(f"curves: tensorboard --logdir {run_dir.parent}")
 
 

@@ -102,11 +102,13 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
         if job.status in ("done", "failed", "elsewhere"):
             progress.update(job.run.cfg.total_steps, f"({summary(jobs)})")
 
+    n_workers = cfg.workers or n_cores()
+    progress.say(f"{len(todo)} runs, {n_workers} at a time; their logs: {cfg.out}/*.log")
     with Interruption() as interruption:
         Study(
             jobs,
             cfg.out / f"manifest_{cfg.grid}{shard}.jsonl",
-            n_workers=cfg.workers or n_cores(),
+            n_workers=n_workers,
             flags=("--n_threads", str(cfg.n_threads), "--device", cfg.device),
             n_retries=cfg.retries,
             on_change=on_change,

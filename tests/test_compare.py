@@ -155,6 +155,7 @@ def test_failed_runs_are_counted_and_named_and_the_others_done(command, teachers
     status, out, err = command("--grid", "sampling", "--retries", 0, "--workers", 2)
     assert status == 1
     assert out.splitlines()[-1] == "sampling: 10 failed, 20 done"
+    assert "30 runs, 2 at a time; their logs: runs/study/*.log\n" in err
     assert "10 runs failed; runs/study/" in err.splitlines()[-1]
     again = command("--grid", "sampling", "--dry_run")[1].splitlines()[-1]
     assert again == "sampling: 30 planned"  # none of these wrote a config.yaml

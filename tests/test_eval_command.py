@@ -80,6 +80,7 @@ def finished(tmp_path_factory):
     )
     done = run(folder, "--n_eval_episodes", 2, "--n_envs", 1, "--write_score", "--seed", 3)
     assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
     return folder, done.stdout
 
 
@@ -104,6 +105,11 @@ def test_table_has_a_row_for_both_modes_and_both_floors(finished):
     _, output = finished
     for name in ("greedy", "sampled", "floor: random", "floor: always action"):
         assert any(line.startswith(name) for line in output.splitlines())
+
+
+def test_write_score_says_where_the_scores_are(finished):
+    record = (Path("teachers") / NAME).with_suffix(".json")
+    assert f"the scores are kept in {record}\n" in (finished[0] / "stderr").read_text()
 
 
 def test_write_score_keeps_the_other_keys(finished):

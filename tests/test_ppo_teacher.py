@@ -138,7 +138,9 @@ def only(folder: Path, pattern: str) -> Path:
 def test_a_run_says_where_it_is_and_what_to_do_next(finished):
     out = (finished / "stdout").read_text()
     assert f"training {ENV} for 2,500 steps in runs/teacher_{ENV}_" in out
-    assert "python eval_teacher.py" in out
+    made = f"--teacher_chkpt {only(finished, 'teachers/*.zip').relative_to(finished)}\n"
+    assert f"python eval_teacher.py {made}(--write_score keeps the scores" in out
+    assert f"python scripts/run_distillation.py {made}" in out
     assert "tensorboard --logdir runs" in out
     lines = (finished / "stderr").read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("first score"))
@@ -375,11 +377,14 @@ def copied_run(finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path):
+def test_resuming_a_finished_run_changes_nothing(monkeypatch, finished, tmp_path, capsys):
     run_dir = copied_run(finished, tmp_path, monkeypatch)
     before = logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]
     assert run_main(monkeypatch, ppo_teacher, "--resume", str(run_dir)) == 0
     assert (logged(run_dir, "time/fps"), load_run(run_dir)[0]["steps"]) == before
+    out = capsys.readouterr().out
+    assert "all steps are done; to go on, give a larger total beside --resume\n" in out
+    assert "going on" not in out
 
 
 @pytest.mark.slow
@@ -606,6 +611,12 @@ def small_config(tmp_path: Path, **changes) -> TeacherConfig:
     settings = {"env": ENV, "n_envs": 2, "n_steps": 16, "batch_size": 32, "precision": "float32"}
     cfg = TeacherConfig(total_steps=320, network=WIDTHS["net3"], run_dir=tmp_path, **settings)
     return replace(cfg, **changes)
+
+
+@pytest.mark.atari
+def test_a_smaller_last_minibatch_is_nothing_to_warn_of(tmp_path, recwarn):
+    algorithm.build(small_config(tmp_path, batch_size=20))
+    assert not [warning for warning in recwarn if "mini-batch" in str(warning.message)]
 
 
 def trained(cfg: TeacherConfig) -> PPO:

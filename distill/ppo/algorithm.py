@@ -1,5 +1,6 @@
 """PPO as stable-baselines3 trains it: building, learning, and what a checkpoint holds."""
 
+import warnings
 from collections import deque
 from typing import Any
 
@@ -49,15 +50,17 @@ def build(cfg: TeacherConfig, *, first_step: int = 0) -> PPO:
         training=True,
         n_threads=cfg.n_threads,
     )
-    model = PPO(
-        FastCnnPolicy,
-        AtariVecEnv(envs),
-        **hyperparameters(cfg),
-        rollout_buffer_class=FastRolloutBuffer,
-        policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
-        seed=seed,
-        device=device,
-    )
+    with warnings.catch_warnings():  # a last minibatch that is smaller is nothing to warn of
+        warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+        model = PPO(
+            FastCnnPolicy,
+            AtariVecEnv(envs),
+            **hyperparameters(cfg),
+            rollout_buffer_class=FastRolloutBuffer,
+            policy_kwargs=policy_kwargs(cfg.network, resolve_precision(cfg.precision, device)),
+            seed=seed,
+            device=device,
+        )
     if cfg.optimizer == "muon":
         policy, encoder = model.policy, model.policy.features_extractor
         assert isinstance(encoder, Encoder)
