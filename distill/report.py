@@ -14,6 +14,7 @@ from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
 from distill.settings import to_mapping
 from distill.teacher import FrozenPolicy
+from distill.worth import is_told_from
 
 N_STATES = 2_048  # of a student's training, on which it is measured
 
@@ -98,12 +99,15 @@ def describe(record: dict[str, Any]) -> str:
         for mode, score in record[f"{who}_score"].items()
     }
     title = f"{record['teacher_chkpt']} -> {record['student']} on {record['env_id']}"
-    table = score_table(scores, Floors.from_json(record["floors"]))
+    floors = Floors.from_json(record["floors"])
+    table = score_table(scores, floors)
+    doubtful = not is_told_from(scores["teacher, sampled"], floors.ranked()[0][1])
     share, counts = record["score_share"], f"{record['updates']:,} updates"
     lines = {
         "score share": NO_SHARE
         if share is None
         else f"{share:.1%} of the teacher's, above the floor, sampled actions",
+        **({"in doubt as": "the teacher cannot be told from the floor (95 %)"} if doubtful else {}),
         "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
         f" {record['compression']:.1f} times fewer",
         "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"

@@ -56,12 +56,18 @@ def _few_returns(score: Score) -> str | None:
     return f"{score.n_unique} distinct returns" if 4 * score.n_unique <= n_between else None
 
 
+def is_told_from(score: Score, floor: Score) -> bool:
+    """Whether two means can be told apart: their 95 % intervals do not overlap."""
+    if score.ci95 is None or floor.ci95 is None:
+        return False
+    return score.ci95[0] > floor.ci95[1] or floor.ci95[0] > score.ci95[1]
+
+
 def _compare(score: Score, name: str, floor: Score) -> str:
-    """Compare two means; distinguishable are those whose 95 % intervals do not overlap."""
     floor_text = f"the {name} ({floor.mean:.1f})"
     if score.ci95 is None or floor.ci95 is None:
         return f"one game is too few to tell it from {floor_text}"
-    if score.ci95[0] <= floor.ci95[1] and floor.ci95[0] <= score.ci95[1]:
+    if not is_told_from(score, floor):
         return f"not distinguishable from {floor_text}: the 95 % intervals overlap"
     difference = score.mean - floor.mean
     side = "above" if difference > 0 else "below"

@@ -115,3 +115,18 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
     assert record["student_score"]["sampled"]["mean"] == 3
     assert record["teacher_score"]["sampled"]["mean"] == 5
     assert record["score_share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("teacher", "doubt"),
+    [((5.0, 5.0, 6.0, 6.0), False), ((0.0, 9.0, 1.0, 4.0), True), ((5.0,), True)],
+)
+def test_a_share_of_a_teacher_that_may_be_no_better_than_the_floor_is_in_doubt(teacher, doubt):
+    run, floors = trained(), Floors(score_of(0.0), score_of(1.0, 1.0, 2.0, 1.0), 0, 1, 0)
+    reference = Reference({"sampled": score_of(*teacher)}, floors)
+    network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
+    student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
+    record = report.report(network, "t.zip", run, reference, student, fresh)
+    record |= {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "r"}
+    line = "\nin doubt as     the teacher cannot be told from the floor (95 %)\n"
+    assert (line in report.describe(record)) == doubt
