@@ -97,7 +97,7 @@ def describe_machine(device_name: str = "auto", precision: str = "auto") -> str:
 
 
 def was_float32(machine: str) -> bool:
-    """Whether a machine, as it was described, had no bfloat16; where it is not said, it had."""
+    """Whether a machine, as it was described, computed in float32; else bfloat16 is assumed."""
     return "(float32)" in machine
 
 

@@ -101,13 +101,15 @@ def describe(record: dict[str, Any]) -> str:
     title = f"{record['teacher_chkpt']} -> {record['student']} on {record['env_id']}"
     floors = Floors.from_json(record["floors"])
     table = score_table(scores, floors)
-    doubtful = not is_told_from(scores["teacher, sampled"], floors.ranked()[0][1])
     share, counts = record["score_share"], f"{record['updates']:,} updates"
+    doubt = {}
+    if share is not None and not is_told_from(scores["teacher, sampled"], floors.ranked()[0][1]):
+        doubt = {"in doubt as": "the teacher cannot be told from the floor (95 %)"}
     lines = {
         "score share": NO_SHARE
         if share is None
         else f"{share:.1%} of the teacher's, above the floor, sampled actions",
-        **({"in doubt as": "the teacher cannot be told from the floor (95 %)"} if doubtful else {}),
+        **doubt,
         "parameters": f"{record['student_parameters']:,} of {record['teacher_parameters']:,},"
         f" {record['compression']:.1f} times fewer",
         "KL, agreement": f"{record['kl']:.4f} nats, {record['agreement']:.1%} of"

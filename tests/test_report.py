@@ -119,7 +119,12 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
 
 @pytest.mark.parametrize(
     ("teacher", "doubt"),
-    [((5.0, 5.0, 6.0, 6.0), False), ((0.0, 9.0, 1.0, 4.0), True), ((5.0,), True)],
+    [
+        ((5.0, 5.0, 6.0, 6.0), False),
+        ((0.0, 9.0, 1.0, 4.0), True),
+        ((5.0,), True),
+        ((0.5, 1.5), False),
+    ],
 )
 def test_a_share_of_a_teacher_that_may_be_no_better_than_the_floor_is_in_doubt(teacher, doubt):
     run, floors = trained(), Floors(score_of(0.0), score_of(1.0, 1.0, 2.0, 1.0), 0, 1, 0)
