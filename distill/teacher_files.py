@@ -85,7 +85,8 @@ def best_teacher(shipped: Path, env_id: str) -> Path:
     Raises:
         FileNotFoundError: if the game has none, with the command that makes one.
     """
-    found = _of_game([OWN_TEACHERS.resolve(), shipped], env_id)
+    folders = dict.fromkeys((OWN_TEACHERS.resolve(), shipped))  # mostly the same one
+    found = _of_game(list(folders), env_id)
     return max(found, key=lambda path: (*_sampled_score(path), *_age(path)))
 
 
@@ -93,7 +94,7 @@ def _of_game(folders: Sequence[Path], env_id: str) -> list[Path]:
     name = game_in_names(env_id)
     found = [p for folder in folders for p in _teachers_in(folder) if _named(p)["env"] == name]
     if not found:
-        where = " or ".join(dict.fromkeys(map(str, folders)))
+        where = " or ".join(map(str, folders))
         command = f"{COMMAND} --env {env_id}"
         raise FileNotFoundError(
             f"no teacher of {env_id} in {where}: make one with `{command}`"
@@ -105,15 +106,15 @@ def _of_game(folders: Sequence[Path], env_id: str) -> list[Path]:
 def _hint_at_other_ids(folders: Sequence[Path], name: str) -> str:
     """Name a game's other ids of which there are teachers: they may serve this one, too."""
     names = {_named(path)["env"] for folder in folders for path in _teachers_in(folder)}
-    others = sorted(other for other in names if _title_of(other) == _title_of(name))
+    others = sorted(other for other in names if title_of(other) == title_of(name))
     if not others:
         return ""
     return f", or give one of {', '.join(others)} by --teacher_chkpt"
 
 
-def _title_of(name: str) -> str:
-    """Return a game's title without what its id says of actions and version."""
-    return re.sub(r"^ALE-|(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", name)
+def title_of(env_id: str) -> str:
+    """Return a game's title: its id, also as names have it, less what is of actions and version."""
+    return re.sub(r"^ALE[/-]|(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", env_id)
 
 
 def env_id_of(path: Path) -> str | None:

@@ -5,6 +5,7 @@ import math
 from distill.envs import FRAME_SKIP, NOOP_MAX
 from distill.evaluation import Score
 from distill.floors import Floors
+from distill.teacher_files import title_of
 
 
 def worth(score: Score, floors: Floors, env_id: str) -> str:
@@ -13,7 +14,7 @@ def worth(score: Score, floors: Floors, env_id: str) -> str:
     parts = [_compare(score, name, higher)]
     if not parts[0].startswith("above"):
         parts.append(_compare(score, other_name, lower))
-    game = env_id.removeprefix("ALE/").removesuffix("-v5").split("NoFrameskip")[0]
+    game = title_of(env_id)
     if game == "Freeway":
         parts.append(f"{100 * score.mean / 30:.0f} % of a 30-point Freeway")
     elif game == "Pong":
