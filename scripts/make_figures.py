@@ -1,4 +1,4 @@
-"""Draw the figures and write the tables of the README from scripts/results.
+"""Draw the figures and write the tables of the pages from scripts/results.
 
     python scripts/make_figures.py                          # figures, tables
     python scripts/make_figures.py --collect runs/study/*/  # first add these runs' results
@@ -39,7 +39,7 @@ from distill.study.comparison import MARGIN
 from distill.study.curves import Point, collect, read_zoo
 from distill.study.estimates_figure import draw_estimates
 from distill.study.ladder_figure import draw_ladder
-from distill.study.markdown import with_section, with_table
+from distill.study.markdown import with_sections, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
 from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
@@ -59,6 +59,7 @@ from distill.tool_config import GRIDS
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"
 PROBES, SMALL_PPO = RESULTS_DIR / "uncertainty.csv", RESULTS_DIR / "small_ppo.csv"
+PAGES = (ROOT / "README.md", RESULTS_DIR / "README.md")  # each section has its place on one
 ZOO, STOCK = RESULTS_DIR / "zoo_ppo_curves.csv", RESULTS_DIR / "sb3_ppo_curves.csv"
 
 
@@ -134,22 +135,21 @@ def updates_of(cell: Cell) -> float:
 
 
 def section_of(grid: str, cells: Sequence[Cell]) -> str:
-    """Write the README's section on a grid; where arms compete, with verdicts."""
+    """Write the section on a grid; where arms compete, with verdicts."""
     lay_out = curiosity_section if any("arm" in cell.labels for cell in cells) else grid_table
     return grid_section(grid, cells, lay_out)
 
 
 def write_pages(grids: dict[str, list[Cell]]) -> None:
-    """Write the generated parts of both READMEs."""
+    """Write the generated parts of all pages, each where it has its place."""
     page = TEACHERS / "README.md"
     write_text(page, with_table(page.read_text(), teachers_table(TEACHERS)))
-    text = (ROOT / "README.md").read_text()
-    for grid, cells in grids.items():
-        text = with_section(text, grid, section_of(grid, cells))
-    text = with_section(text, "uncertainty", probe_section(read_rows(PROBES, Probe)))
-    small_scores = small_ppo_table(read_rows(SMALL_PPO, SmallScore), read_rungs(TEACHERS))
-    text = with_section(text, "small_ppo", small_scores)
-    write_text(ROOT / "README.md", text)
+    sections = {grid: section_of(grid, cells) for grid, cells in grids.items()}
+    sections["uncertainty"] = probe_section(read_rows(PROBES, Probe))
+    small_scores = read_rows(SMALL_PPO, SmallScore)
+    sections["small_ppo"] = small_ppo_table(small_scores, read_rungs(TEACHERS))
+    for page in PAGES:
+        write_text(page, with_sections(page.read_text(), sections))
 
 
 def parse_command() -> argparse.Namespace:

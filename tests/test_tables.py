@@ -175,6 +175,12 @@ def test_a_section_replaces_what_is_between_its_marks_and_nothing_else():
         markdown.with_section(page, "z", "")
 
 
+def test_a_page_takes_those_sections_that_it_has_a_place_for():
+    page = "<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\nkept\n<!-- /y -->\n"
+    new = markdown.with_sections(page, {"x": "new", "z": "of another page"})
+    assert new == page.replace("old", "new")
+
+
 def test_points_are_drawn_at_mean_and_interval_of_each_cell():
     runs = runs_of("sampling", sampling="uniform", game="Pong")
     cells = [

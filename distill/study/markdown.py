@@ -1,7 +1,7 @@
 """Markdown: tables, and the parts of a page that are generated."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def as_table(lines: Sequence[Sequence[str]]) -> str:
@@ -26,6 +26,14 @@ def with_section(page: str, name: str, text: str) -> str:
         raise ValueError(f"the page must hold {begin.strip()} and {end.strip()} once each")
     pattern = re.escape(begin) + ".*" + re.escape(end)
     return re.sub(pattern, lambda _: f"{begin}{text}\n{end}", page, flags=re.DOTALL)
+
+
+def with_sections(page: str, texts: Mapping[str, str]) -> str:
+    """Put those of the texts, by name, in their places that the page has a place for."""
+    for name, text in texts.items():
+        if f"<!-- {name} -->\n" in page:
+            page = with_section(page, name, text)
+    return page
 
 
 def with_table(text: str, table: str) -> str:
