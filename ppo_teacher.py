@@ -36,7 +36,7 @@ from distill.ppo.predecessors import (
     first_step,
     with_own_game,
 )
-from distill.ppo.warm_start import go_on
+from distill.ppo.warm_start import begin_with
 from distill.progress import Interruption, Progress
 from distill.run_folder import create_run, lengthen_run, name_of, time_stamp, unused
 from distill.teacher_config import TeacherConfig
@@ -99,13 +99,12 @@ def lengthen(saved: TeacherConfig, total_steps: int, *, done: int, run_dir: Path
     Raises:
         ValueError: if there would be fewer, or no more than the rollouts so far have had.
     """
-    assert saved.total_steps is not None
-    if total_steps < saved.total_steps:
+    if total_steps < saved.last_step:
         raise ValueError(
-            f"total_steps must be at least the {saved.total_steps:,} of --resume {run_dir}, got"
+            f"total_steps must be at least the {saved.last_step:,} of --resume {run_dir}, got"
             f" {total_steps:,}"
         )
-    if saved.total_steps < total_steps <= done:
+    if saved.last_step < total_steps <= done:
         raise ValueError(
             f"total_steps must be above the {done:,} that --resume {run_dir} has done, got"
             f" {total_steps:,}"
@@ -117,13 +116,12 @@ def train(
     cfg: TeacherConfig, run_dir: Path, started: datetime, state: dict[str, Any] | None
 ) -> None:
     """Train, from the start or from a checkpoint, to the total that was asked for."""
-    assert cfg.total_steps is not None
     done = first_step(cfg) if state is None else state["steps"]
-    title = f"training {cfg.env} for {cfg.total_steps:,} steps in {run_dir}"
+    title = f"training {cfg.env} for {cfg.last_step:,} steps in {run_dir}"
     if state is None:  # building takes its time, and cannot be refused any more
         print(title, flush=True)
     model = build(cfg, first_step=done)
-    go_on(model, cfg, fresh=state is None)
+    begin_with(model, cfg, is_new=state is None)
     if state is not None:
         with restoring(run_dir):
             restore(model, state)
@@ -134,21 +132,26 @@ def train(
         if state is None:  # from here on the run can be resumed, whenever it dies
             save_run(run_dir, training_state(model))
         else:
-            lengthen_run(run_dir, cfg.total_steps, done)  # only now is the folder ours alone
+            lengthen_run(run_dir, cfg.last_step, done)  # only now is the folder ours alone
             print(title)
-        n_steps = cfg.total_steps - done
-        if n_steps > 0:
-            if state is not None:
-                print(f"going on at step {done:,}")
-            print(first_score_note(cfg.env, cfg.n_envs, n_steps))
-        else:  # all that may be missing is its last teacher
-            print("all steps are done; to go on, give a larger total beside --resume")
-        progress = Progress(cfg.total_steps, done=done)
+        say_what_is_left(cfg, done, is_new=state is None)
+        progress = Progress(cfg.last_step, done=done)
         callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
-        log_every_steps = min(LOG_EVERY_STEPS, cfg.total_steps // MIN_LOGS)
+        log_every_steps = min(LOG_EVERY_STEPS, cfg.last_step // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
-        learn(model, n_steps, callback, log_interval=log_interval)
+        learn(model, cfg.last_step - done, callback, log_interval=log_interval)
         progress.close()
+
+
+def say_what_is_left(cfg: TeacherConfig, done: int, *, is_new: bool) -> None:
+    """Print where a run goes on and when to expect a score, or that nothing is left to do."""
+    n_steps = cfg.last_step - done
+    if n_steps <= 0:  # all that may be missing is its last teacher
+        print("all steps are done; to go on, give a larger total beside --resume")
+        return
+    if not is_new:
+        print(f"going on at step {done:,}")
+    print(first_score_note(cfg.env, cfg.n_envs, n_steps))
 
 
 def main() -> None:
@@ -156,11 +159,10 @@ def main() -> None:
     asked = cli.parse_command(TeacherConfig, __doc__ or "")
     prepare_process()
     cfg, run_dir, started, state = start(asked)
-    assert cfg.total_steps is not None
     prepare_process(cfg.n_threads)
     with resumable("ppo_teacher.py", run_dir, is_new=state is None):
         train(cfg, run_dir, started, state)
-    made = shlex.quote(str(teacher_path(cfg, started, name_of(run_dir), cfg.total_steps)))
+    made = shlex.quote(str(teacher_path(cfg, started, name_of(run_dir), cfg.last_step)))
     print(f"done; score it with: python eval_teacher.py --teacher_chkpt {made}")
     print("(--write_score keeps the scores for later distillations)")
     print(f"distill it with: python scripts/run_distillation.py --teacher_chkpt {made}")

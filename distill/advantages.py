@@ -103,6 +103,9 @@ class NewestRollout:
 
     Only steps count in which the student's own sample was executed, and would have been whatever it
     was: PPO's ratio means nothing for a random action, the teacher's, or FIRE pressed for it.
+
+    Differs from stable-baselines3's PPO, which trains teachers: minibatches are drawn at random
+    from the rollout, as many as updates are due, not in epochs; advantages are not normalized.
     """
 
     def __init__(self, rollout: Rollout, places: np.ndarray, advantages: Advantages) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from distill.networks import N_PIXELS
+from distill.types import N_PIXELS
 
 AUGMENTATIONS = ("jitter", "erasing", "blur", "rotation", "resample", "sharpness", "autocontrast")
 

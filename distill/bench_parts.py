@@ -18,7 +18,6 @@ from distill.labels import label
 from distill.measuring import Part, repeated
 from distill.networks import ActorCritic
 from distill.parsing import MAX_STEPS
-from distill.ppo.fast_policy import N_STACK
 from distill.ppo.process import PpoProcess
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import CHUNK_SIZE, FrozenPolicy
@@ -26,7 +25,7 @@ from distill.teacher_config import TeacherConfig, preset_of
 from distill.tool_config import BenchConfig
 from distill.tracking import Tracker
 from distill.training import Hooks, learn, train_student
-from distill.types import WIDTHS
+from distill.types import N_PIXELS, N_STACK, WIDTHS
 
 EMULATOR_CHUNK_STEPS = 32  # of each game, between two looks at the clock
 
@@ -105,7 +104,7 @@ def make_emulator(setting: Setting) -> Part:
 def make_labels(setting: Setting) -> Part:
     """Make the part that only labels."""
     teacher = make_teacher(setting, n_actions=18)
-    obs = torch.randint(256, (CHUNK_SIZE, N_STACK, 84, 84), dtype=torch.uint8)
+    obs = torch.randint(256, (CHUNK_SIZE, N_STACK, N_PIXELS, N_PIXELS), dtype=torch.uint8)
 
     def answer() -> int:
         return len(teacher.logits(obs.to(setting.device)).cpu())

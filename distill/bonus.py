@@ -23,7 +23,7 @@ class BonusSource(Protocol):
         ...
 
 
-FORGETTING = 0.999  # factor of what a step of all games counted for when the next one comes
+FORGETTING = 0.999  # the moments decay by this at each step of all games
 
 
 class RewardScale:

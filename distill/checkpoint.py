@@ -14,7 +14,7 @@ import torch
 from distill import cli
 from distill.errors import is_out_of_memory
 from distill.files import locked, write_atomically
-from distill.run_folder import read_run, resume_command
+from distill.run_folder import CONFIG, read_run, resume_command
 from distill.settings import SettingsT, from_mapping
 
 NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
@@ -125,7 +125,7 @@ def saved_settings(
         shown = ", ".join(flags[:3]) + more
         raise ValueError(f"--resume {run_dir} brings its own settings, got {shown} too")
     record = read_run(run_dir)
-    origin = f"{run_dir / 'config.yaml'}, which may be another command's,"
+    origin = f"{run_dir / CONFIG}, which may be another command's,"
     saved = from_mapping(type(cfg), record["settings"], origin=origin)
     return replace(saved, **here), record
 

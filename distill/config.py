@@ -10,10 +10,10 @@ from distill.options import (
     NETWORKS,
     data_init_option,
     device_option,
+    learning_rate_option,
     optimizer_option,
     precision_option,
     probability,
-    rate,
     resume_option,
     run_dir_option,
     schedule,
@@ -141,7 +141,7 @@ class DistillConfig:
         False, "weight the divergence by 1 / the probability of being kept", flag
     )
     optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = rate(2e-3, "step size of Adam and Muon")
+    learning_rate: LinearSchedule = learning_rate_option(2e-3)
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(
         0.0,
@@ -210,9 +210,14 @@ class DistillConfig:
     @property
     def use_icm(self) -> bool:
         """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
-        shapes_encoder = self.curiosity in ("aux", "both") and not self.w_icm.is_zero
         is_source = self.use_curiosity and self.curiosity_source == "icm"
-        return is_source and (self.use_bonus or shapes_encoder)
+        return is_source and (self.use_bonus or self.shapes_encoder)
+
+    @property
+    def shapes_encoder(self) -> bool:
+        """Whether ICM's losses count for the encoder's sake."""
+        is_source = self.use_curiosity and self.curiosity_source == "icm"
+        return is_source and self.curiosity in ("aux", "both") and not self.w_icm.is_zero
 
     @property
     def use_rnd(self) -> bool:

@@ -13,8 +13,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from distill.networks import N_PIXELS
-from distill.types import ByteArray
+from distill.types import N_PIXELS, ByteArray
 
 STRETCH_STEPS = 100_000  # how long is counted before the count starts over
 BLOCK_PIXELS, N_GRAYS = 7, 16

@@ -16,10 +16,10 @@ import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode
 
-from distill.types import ByteArray, Game, IntArray, Step
+from distill.types import N_PIXELS, N_STACK, ByteArray, Game, IntArray, Step
 
 FRAME_SKIP = 4
-OBS_SIZE, SCREEN_SIZE = (84, 84), (210, 160)  # height, width in pixels
+OBS_SIZE, SCREEN_SIZE = (N_PIXELS, N_PIXELS), (210, 160)  # height, width in pixels
 # Evaluation's games are seeded from here on, training's below: they never meet.
 EVALUATION_SEEDS = 2**30
 NOOP_MAX = 30
@@ -151,7 +151,7 @@ def make_atari(
     seed: int,
     training: bool,
     n_threads: int | None = None,
-    n_stack: int = 4,
+    n_stack: int = N_STACK,
     color: bool = False,
 ) -> AtariEnvs:
     """Build N parallel games.

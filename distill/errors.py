@@ -15,6 +15,14 @@ class DivergedError(Exception):
     """Training produced a number that is not finite."""
 
 
+def diverged(what: str, step: int, *, lower: str = "--learning_rate") -> DivergedError:
+    """Make the error of what is not finite at a step, with what may help."""
+    return DivergedError(
+        f"{what} not finite at step {step}; lower {lower} in a new run; the last checkpoint is"
+        " intact"
+    )
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell Python's and torch's lack of memory from other errors."""
     from_torch = isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)

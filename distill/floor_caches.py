@@ -6,7 +6,7 @@ from typing import Any
 
 from distill.files import locked, read_json, write_json
 from distill.floors import Floors, measure_floors
-from distill.protocol import EVAL_GAMES, PROTOCOL, is_of_student_games
+from distill.protocol import EVAL_ENVS, EVAL_GAMES, EVAL_SEED, PROTOCOL
 from distill.provenance import TEACHERS
 from distill.types import Envs
 
@@ -109,7 +109,7 @@ def _is_worth_keeping(path: Path, env_id: str, floors: Floors) -> bool:
 
 
 def _serves_all(floors: Floors) -> bool:
-    return is_of_student_games(floors.to_json())
+    return (floors.n_envs, floors.seed) == (EVAL_ENVS, EVAL_SEED)
 
 
 def _write_cache(path: Path, env_id: str, floors: Floors) -> None:

@@ -46,8 +46,8 @@ class Floors:
 
     def first(self, n_games: int) -> "Floors":
         """Return the floors over the first `n_games`, or all if there are fewer."""
-        fewer = {name: getattr(self, name).first(n_games) for name in ("random", "constant")}
-        return replace(self, **fewer)
+        random, constant = self.random.first(n_games), self.constant.first(n_games)
+        return replace(self, random=random, constant=constant)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; `from_json` reads them back."""

@@ -86,12 +86,11 @@ def _refuse_over_too_soon(cfg: DistillConfig) -> None:
     rollout_steps = cfg.n_envs * cfg.n_steps
     due = cfg.learning_starts + cfg.steps_per_update
     first = (due - 1) // rollout_steps * rollout_steps  # where the rollout begins that it is after
-    shapes_encoder = cfg.use_icm and cfg.curiosity in ("aux", "both")
     wanted = {
         "w_distill": cfg.use_teacher,
         "c_ext": not cfg.c_ext.is_zero,
         "c_int": cfg.use_bonus,
-        "w_icm": shapes_encoder and not cfg.w_icm.is_zero,
+        "w_icm": cfg.shapes_encoder,
         "w_rnd": cfg.use_rnd,
         "w_policy": cfg.use_reward and not cfg.w_policy.is_zero,
         "learning_rate": True,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from distill.networks import N_LAYERS, Encoder
 
-N_STATES = 1024  # that the moments are measured on
+FITTED_STATES = 1024  # that the moments are measured on
 MAX_GAIN = 10.0  # weights grow by this at most: of states nearly alike, noise must not be enlarged
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distill import losses
-from distill.errors import DivergedError
+from distill.errors import diverged
 from distill.objective import Losses
 from distill.run_state import Distillation
 from distill.schedules import Every
@@ -26,10 +26,7 @@ COLLAPSE_ADVICE = {  # by which of ICM's losses reach the encoder
 def check_weights_finite(weights: Iterable[Tensor], step: int) -> None:
     """Raise DivergedError if a weight is not finite."""
     if not all(bool(tensor.isfinite().all()) for tensor in weights):
-        raise DivergedError(
-            f"weights are not finite at step {step}; lower --learning_rate in a new run;"
-            " the last checkpoint is intact"
-        )
+        raise diverged("weights are", step)
 
 
 def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
@@ -40,10 +37,8 @@ def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
         return
     for row in rows:
         if bad := [name for name, term in row.items() if not bool(term.isfinite())]:
-            raise DivergedError(
-                f"loss term {' and '.join(bad)} is not finite at step {step}; lower --learning_rate"
-                " or the term's weight in a new run; the last checkpoint is intact"
-            )
+            terms = f"loss term {' and '.join(bad)} is"
+            raise diverged(terms, step, lower="--learning_rate or the term's weight")
 
 
 @torch.no_grad()  # metrics only describe

@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.types import Widths
+from distill.types import N_PIXELS, N_STACK, Widths
 
-N_PIXELS = 84
 BLOCK = 4  # side of the pixel blocks that `pack` turns into channels = conv1's stride
 N_BLOCKS = N_PIXELS // BLOCK
 N_LAYERS = 4  # of an encoder: three convolutions and the fully connected one
@@ -66,7 +65,7 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, widths: Widths, n_stack: int = 4, dtype: torch.dtype = torch.float32
+        self, widths: Widths, n_stack: int = N_STACK, dtype: torch.dtype = torch.float32
     ) -> None:
         super().__init__()
         c1, c2, c3, fc = widths
@@ -128,7 +127,7 @@ class ActorCritic(nn.Module):
         widths: Widths,
         n_actions: int,
         *,
-        n_stack: int = 4,
+        n_stack: int = N_STACK,
         dtype: torch.dtype = torch.float32,
         with_value: bool = False,
     ) -> None:

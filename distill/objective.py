@@ -1,14 +1,16 @@
 """The objective: one mechanism, a weighted sum of named terms.
 
-    L = w_distill mean[u D(teacher || student)]             u: uncertainty weight of mean 1
+    L = w_distill mean[u tau^2 D(teacher / tau || student / tau)]
       + w_icm [(1 - beta) L_inverse + beta L_forward]       on the student's own encoder
       + w_rnd L_predictor                                   on networks of its own
       + w_policy L_PPO-clip(A) + w_value L_value - w_entropy H
 
-with A the GAE of c_ext sign(r_game) + c_int v r_intrinsic / running std (distill.advantages), v an
-uncertainty weight of mean 1. A term has one name: the key of its weight and, under `loss/`, its
-TensorBoard tag. A term whose weight is zero is not computed. Plain distillation is `distill` alone;
-PPO from scratch at the student's size is w_distill 0 and c_ext 1: same code, same network.
+with u the uncertainty weight of mean 1, times the importance weight if asked for, tau the
+temperature (distill.losses), and A the GAE of c_ext sign(r_game) + c_int v r_intrinsic / running
+std (distill.advantages), v an uncertainty weight of mean 1. A term has one name: the key of its
+weight and, under `loss/`, its TensorBoard tag. A term whose weight is zero is not computed. Plain
+distillation is `distill` alone; PPO from scratch at the student's size is w_distill 0 and c_ext 1:
+same code, same network.
 """
 
 from collections.abc import Mapping
@@ -33,8 +35,8 @@ class Losses(NamedTuple):
     """What one minibatch costs."""
 
     terms: dict[str, Tensor]  # scalar losses by name; the names are the weights'
-    # (B,) KL(teacher || student) of the ring's samples, whatever is trained: labels brought it to
-    # the ring, and scales must not mix there. No graph.
+    # (B,) KL(teacher || student) of the ring's samples, at temperature 1 whatever is trained: the
+    # ring compares it with the KLs of the labels. No graph.
     kl: Tensor | None = None
     logits: Tensor | None = None  # (B, A) the student's answers to them
     icm: ICMOutput | None = None
@@ -110,17 +112,16 @@ def _ring_losses(
     terms: dict[str, Tensor] = {}
     output = None
     logits = student.action_net(features["state"])
-    kl = losses.divergence("kl", batch.teacher_logits, logits)
+    with torch.no_grad():  # only measured, and written to the ring
+        kl = losses.divergence("kl", batch.teacher_logits, logits)
     if "distill" in names:
-        divergence = (
-            kl if (cfg.loss, cfg.temperature) == ("kl", 1) else _divergence(cfg, batch, logits)
-        )
+        divergence = _divergence(cfg, batch, logits)
         terms["distill"] = (_sample_weights(cfg, batch) * divergence).mean()
     if icm is not None and "icm" in names:
         output = icm(features["state"], features["successor"], batch.action, icm_gradient)
         beta = cfg.icm_beta
         terms["icm"] = ((1 - beta) * output.inverse_loss + beta * output.forward_loss).mean()
-    return Losses(terms, kl.detach(), logits, output)
+    return Losses(terms, kl, logits, output)
 
 
 def _divergence(cfg: DistillConfig, batch: Batch, logits: Tensor) -> Tensor:

@@ -81,9 +81,10 @@ def schedule(
     return option(default, f"{help}, START[:END[:FRACTION]]", parse)
 
 
-def rate(start: float, help: str) -> Any:  # noqa: A002
+def learning_rate_option(start: float) -> Any:
     """Declare a step size that falls from `start` to 0."""
-    return schedule(start, 0.0, help, parse=LinearSchedule.parse_rate)
+    parse = LinearSchedule.parse_rate
+    return schedule(start, 0.0, "step size of Adam and Muon", parse=parse)
 
 
 def probability(start: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002

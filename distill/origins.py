@@ -8,18 +8,18 @@ from typing import Any
 from distill import cli
 from distill.config import PLACES, DistillConfig
 from distill.provenance import commit_of
-from distill.run_folder import name_of, read_run
+from distill.run_folder import CONFIG, name_of, read_run
 from distill.schedules import LinearSchedule
 from distill.settings import from_mapping
 from distill.teacher_config import TeacherConfig
 from distill.teacher_files import is_teacher
 
-TEACHER_NETWORK, SMALL_PPO = "nature", "PPO "
+TEACHER_NETWORK, PPO_KIND = "nature", "PPO "
 THEN = ", then "  # before what lengthened a run, in its command
 
 
 def read_origin(run_dir: Path) -> dict[str, Any]:
-    """Return the fields of a Point that say where a run's numbers come from.
+    """Return the fields of a record that say where a run's numbers come from.
 
     Raises:
         FileNotFoundError: if it is not a run.
@@ -38,7 +38,7 @@ def read_origin(run_dir: Path) -> dict[str, Any]:
             "command": command_of(record, run_dir),
         }
     except KeyError as error:
-        raise ValueError(f"{run_dir / 'config.yaml'} is damaged: it lacks {error}") from None
+        raise ValueError(f"{run_dir / CONFIG} is damaged: it lacks {error}") from None
 
 
 def kind_of(settings: Mapping[str, Any]) -> str:
@@ -54,16 +54,16 @@ def kind_of(settings: Mapping[str, Any]) -> str:
         return "curious" if settings.get("use_curiosity") else "plain"
     network = settings.get("network", TEACHER_NETWORK)
     first = settings.get("init_from")
-    origin = f" from a {'teacher' if is_teacher(Path(first)) else 'student'}" if first else ""
-    if network == TEACHER_NETWORK and origin != " from a student":
+    begun = f" from a {'teacher' if is_teacher(Path(first)) else 'student'}" if first else ""
+    if network == TEACHER_NETWORK and begun != " from a student":
         return "teacher"
     near = ", kickstarted" if settings.get("kickstart") else ""
-    return f"{SMALL_PPO}{network}{origin}{near}"
+    return f"{PPO_KIND}{network}{begun}{near}"
 
 
 def small_network_of(kind: str) -> str | None:
     """Return the network that a kind's name says PPO trained; None if it is not of that sort."""
-    return kind.split()[1].rstrip(",") if kind.startswith(SMALL_PPO) else None
+    return kind.split()[1].rstrip(",") if kind.startswith(PPO_KIND) else None
 
 
 def command_of(record: dict[str, Any], run_dir: Path) -> str:

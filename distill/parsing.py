@@ -7,7 +7,7 @@ from typing import Any
 Parse = Callable[[str], Any]
 MAX_STEPS = 10**12  # and of anything else that is counted: more has no place in any memory
 MAX_GAMES = 10**5  # played at once; the emulator counts them in 32 bits
-LARGEST = 1e38  # number that float32 holds, and one by it the smallest
+LARGEST = 1e38  # of settings; 1 / LARGEST is the smallest above 0: float32 holds both
 
 
 def within_float32(value: float) -> float:

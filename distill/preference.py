@@ -33,8 +33,8 @@ def keep(rng: np.random.Generator, odds: FloatArray, n: int) -> tuple[IntArray, 
         n: how many to keep.
 
     Returns:
-        Places (n,) among the items, in their order, so that a part of them is as good as another,
-        and q (n,).
+        Places (n,) among the items, in their order, so that any part of them, as RND learns from
+        one, is as good as another; and q (n,).
     """
     log_odds = np.log(odds.clip(0) + LEAST_ODDS)
     keys = log_odds + rng.gumbel(size=len(odds))

@@ -13,7 +13,7 @@ from distill.files import read_json, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_mapping
 
-RESULT = "result.json"
+CONFIG, RESULT = "config.yaml", "result.json"
 
 
 def time_stamp() -> str:
@@ -61,7 +61,7 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     try:
         record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
         record |= provenance()
-        write_text(run_dir / "config.yaml", yaml.safe_dump(record, sort_keys=False))
+        write_text(run_dir / CONFIG, yaml.safe_dump(record, sort_keys=False))
     except BaseException:  # an empty folder would only be in the way of starting again
         shutil.rmtree(run_dir, ignore_errors=True)
         raise
@@ -70,7 +70,7 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
 
 def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
     """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG
     record = yaml.safe_load(path.read_text())  # numbers as such, unlike `read_run`
     before = record["settings"]["total_steps"]
     if before == total_steps:
@@ -89,7 +89,7 @@ def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
         FileNotFoundError: if the folder is not a run.
         ValueError: if its config.yaml is damaged.
     """
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{flag} {run_dir} is not a run folder: it has no config.yaml")
     record = read_yaml(path)

@@ -26,7 +26,9 @@ class LinearSchedule(NamedTuple):
             parts = []
         if not 1 <= len(parts) <= 3 or not all(0 <= part < float("inf") for part in parts):
             raise ValueError("START[:END[:FRACTION]] of non-negative numbers")
-        start, end, fraction = [*parts, *(parts[:1] if len(parts) == 1 else []), 1.0][:3]
+        start, *more = parts
+        end = more[0] if more else start
+        fraction = more[1] if len(more) > 1 else 1.0
         if not 0 < fraction <= 1:
             raise ValueError("START[:END[:FRACTION]] with FRACTION in (0, 1]")
         return cls(within_float32(start), within_float32(end), fraction)

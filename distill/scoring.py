@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -171,6 +171,5 @@ class Scorer:
         return row if share is None else row | {"eval/score_share": share}
 
     def _save(self, name: str, scores: dict[str, Score], step: int) -> None:
-        found: dict[str, Any] = {"steps": step, "score": f"{scores['sampled'].mean:g}"}
-        metadata = self._metadata | {k: str(v) for k, v in found.items()}
-        save_student(self._run_dir / name, self._student, metadata)
+        found = {"steps": str(step), "score": f"{scores['sampled'].mean:g}"}
+        save_student(self._run_dir / name, self._student, self._metadata | found)

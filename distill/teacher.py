@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distill.networks import BLOCK, N_PIXELS, ActorCritic
+from distill.networks import BLOCK, ActorCritic
 from distill.sb3_zip import read_actor
 from distill.teacher_files import check_exists
+from distill.types import N_PIXELS
 
 CPU = torch.device("cpu")
 CHUNK_SIZE = 1024  # observations labeled at once: 0.3 GiB for a NatureCNN in float32

@@ -9,9 +9,9 @@ from distill.options import (
     data_init_option,
     device_option,
     env_option,
+    learning_rate_option,
     optimizer_option,
     precision_option,
-    rate,
     resume_option,
     run_dir_option,
     schedule,
@@ -70,7 +70,7 @@ class TeacherConfig:
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
     optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = rate(2.5e-4, "step size of Adam and Muon")
+    learning_rate: LinearSchedule = learning_rate_option(2.5e-4)
     clip_range: LinearSchedule = schedule(
         0.1, 0.1, "PPO's clipping range", parse=LinearSchedule.parse_rate
     )
@@ -110,6 +110,12 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def last_step(self) -> int:
+        """The total asked for; a run without one is refused before this is read."""
+        assert self.total_steps is not None
+        return self.total_steps
 
     @property
     def is_fresh(self) -> bool:

@@ -31,12 +31,15 @@ from distill.settings import check, option
 from distill.teacher_files import OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
-GRIDS = (
+LEVEL_GRIDS = (  # studies of how well students do
     *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
     *("budgets", "teachers", "breakout"),
+)
+ARM_GRIDS = (  # of which do better
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     *("curiosity", "curiosity_defaults"),
 )
+GRIDS = (*LEVEL_GRIDS, *ARM_GRIDS)
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_512"),
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),

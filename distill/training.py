@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill.acting import Actor
 from distill.advantages import NewestRollout
-from distill.initialization import N_STATES, standardize
+from distill.initialization import FITTED_STATES, standardize
 from distill.labels import label
 from distill.metrics import MetricsLog, check_finite, check_weights_finite, describe
 from distill.objective import POLICY_TERMS, RING_TERMS, Losses, compute_losses
@@ -79,7 +79,7 @@ def fit_to_first_states(run: Distillation) -> None:
     KLs in the ring, by which samples are preferred, until a place is drawn or overwritten.
     """
     if run.updates_due() and run.ring.n_drawable and not run.is_fitted:
-        standardize(run.student.encoder, run.ring.spread(N_STATES))
+        standardize(run.student.encoder, run.ring.spread(FITTED_STATES))
         run.is_fitted = True
 
 
@@ -161,7 +161,7 @@ def draw(
             run.ring_rng,
             cfg.batch_size,
             pairs="icm" in weights,
-            # Without a teacher it has no say in what curiosity learns from, either.
+            # Where the divergence does not count, curiosity learns from states drawn uniformly.
             n_candidates=cfg.n_candidates if "distill" in weights else 1,
             prefer=cfg.prefer,
         )

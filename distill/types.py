@@ -21,6 +21,7 @@ IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 
 
+N_PIXELS, N_STACK = 84, 4  # H = W, and S unless something says otherwise
 MAX_WIDTH = 4096  # of any layer that is read from a file or asked for
 
 
@@ -141,8 +142,8 @@ class Labels(NamedTuple):
     """What is known of a rollout's states besides what was done in them."""
 
     teacher_logits: FloatArray  # (T, N, A)
-    uncertainty: FloatArray  # (T, N)
-    divergence: FloatArray  # (T, N) KL of the student that acted from the teacher
+    uncertainty: FloatArray  # (T, N) in multiples of what is usual; zeros when it is off
+    divergence: FloatArray  # (T, N) KL(teacher || student that acted), nats, at temperature 1
 
 
 class Batch(NamedTuple):

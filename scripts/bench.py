@@ -60,7 +60,7 @@ def describe(cfg: BenchConfig, setting: Setting, origin: dict[str, Any]) -> dict
 def main() -> None:
     """Measure the parts in turn and print the table."""
     cfg = cli.parse_settings(BenchConfig, __doc__ or "")
-    origin = provenance()  # of the code that runs, whatever comes after it
+    origin = provenance(cfg.device, cfg.precision)  # of the code that runs, whatever comes after it
     prepare_process(cfg.n_threads)
     setting = make_setting(cfg)
     torch.manual_seed(0)

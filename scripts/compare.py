@@ -27,7 +27,8 @@ from distill.study.axes import BEST, GRADES
 from distill.study.cells import by_identity
 from distill.study.jobs import Job, make_jobs
 from distill.study.outcomes import Outcome
-from distill.study.plan import Run, plan, teachers_by_grade
+from distill.study.plan import Run, plan
+from distill.study.rungs import teachers_by_grade
 from distill.study.runner import Study
 from distill.tool_config import CompareConfig, Shard
 

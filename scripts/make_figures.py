@@ -41,10 +41,9 @@ from distill.study.estimates_figure import draw_estimates
 from distill.study.ladder_figure import draw_ladder
 from distill.study.markdown import with_sections, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
-from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe
 from distill.study.published import comparable, draw_published
-from distill.study.rungs import read_rungs
+from distill.study.rungs import read_rungs, teachers_by_grade
 from distill.study.small_ppo import SmallScore, collect_small_scores
 from distill.study.tables import (
     grid_section,

@@ -29,8 +29,8 @@ from distill.rows import write_rows
 from distill.settings import non_defaults
 from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.axes import GAMES
-from distill.study.plan import teachers_by_grade
 from distill.study.probe import Probe, judge, signals_and_errors, visit
+from distill.study.rungs import teachers_by_grade
 from distill.teacher import load_teacher
 from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher

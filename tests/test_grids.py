@@ -13,7 +13,8 @@ from distill.idle import SWITCHES, refuse_idle
 from distill.settings import to_mapping
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
 from distill.study.grids import AS_LONG, BLOCKS, BY_DEFAULTS
-from distill.study.plan import Run, identity, make_config, plan, teachers_by_grade
+from distill.study.plan import Run, identity, make_config, plan
+from distill.study.rungs import teachers_by_grade
 from distill.tool_config import GRIDS
 
 ALL_TEACHERS = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distill import training
 from distill.envs import make_atari
-from distill.initialization import MAX_GAIN, N_STATES, standardize
+from distill.initialization import FITTED_STATES, MAX_GAIN, standardize
 from distill.networks import N_LAYERS, Encoder, pack
 from distill.ppo import algorithm, warm_start
 from distill.ppo.sb3 import AtariVecEnv
@@ -142,7 +142,7 @@ def test_the_student_is_standardized_on_the_ring_right_before_its_first_update(m
     assert len(seen) == 1
     assert len(at_updates) > 1
     obs = seen[0][2]
-    assert len(obs) <= N_STATES
+    assert len(obs) <= FITTED_STATES
     expected = make_run(settings()).student.encoder
     standardize(expected, obs)
     assert same(at_updates[0], list(expected.parameters()))
@@ -163,7 +163,7 @@ def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
     cfg = TeacherConfig(total_steps=64, env=PONG, network=NARROW, **what)
     drawn = [p.detach().clone() for p in algorithm.build(cfg).policy.parameters()]
     model = algorithm.build(cfg)
-    warm_start.go_on(model, cfg, fresh=fresh)
+    warm_start.begin_with(model, cfg, is_new=fresh)
     return model, drawn
 
 
@@ -171,8 +171,8 @@ def a_teacher(*, fresh: bool = True, **what) -> tuple[PPO, list[Tensor]]:
 def test_a_fresh_teachers_encoder_is_standardized_on_states_of_its_game():
     model, drawn = a_teacher()
     obs = warm_start.first_states(AtariVecEnv(make_atari(PONG, 4, seed=0, training=True)), seed=0)
-    assert obs.shape == (N_STATES, 21, 21, 64)
-    assert len(obs.unique(dim=0)) > N_STATES / 2
+    assert obs.shape == (FITTED_STATES, 21, 21, 64)
+    assert len(obs.unique(dim=0)) > FITTED_STATES / 2
     encoder = model.policy.features_extractor
     assert isinstance(encoder, Encoder)
     for out in before_relu(encoder, obs):

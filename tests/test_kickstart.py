@@ -114,7 +114,7 @@ def config(**settings) -> TeacherConfig:
 def built(cfg: TeacherConfig, *, fresh: bool = True) -> tuple[PPO, FastCnnPolicy]:
     cfg = predecessors.check_networks(cfg)
     model = algorithm.build(cfg)
-    warm_start.go_on(model, cfg, fresh=fresh)
+    warm_start.begin_with(model, cfg, is_new=fresh)
     assert isinstance(model.policy, FastCnnPolicy)
     return model, model.policy
 

@@ -18,7 +18,7 @@ from distill.rows import read_rows
 from distill.statistics import mean_interval, rank_correlation
 from distill.study import tables
 from distill.study.augmented_figure import Augmented, draw_augmented
-from distill.study.probe import DEFAULT, ENTROPY, Probe, judge, signals_and_errors, visit
+from distill.study.probe import ENTROPY, IN_USE, Probe, judge, signals_and_errors, visit
 from distill.uncertainty import Uncertainty
 
 
@@ -64,14 +64,14 @@ def test_the_error_is_the_divergence_from_the_better_teacher():
 def test_each_signal_is_the_uncertainty_under_its_augmentation_and_the_default_the_one_in_use():
     teacher, kept = BandTeacher(), states()
     found, _ = signals_and_errors(teacher, teacher, kept, seed=4)
-    assert list(found) == [*AUGMENTATIONS, DEFAULT, ENTROPY]
+    assert list(found) == [*AUGMENTATIONS, IN_USE, ENTROPY]
     first = torch.from_numpy(kept[0])
     for name in AUGMENTATIONS:
         single = Uncertainty(teacher, augmentations=[name], seed=4)
         expected = single.divergence(first, teacher.logits(first))
         np.testing.assert_array_equal(found[name][0], expected.numpy())
     in_use = Uncertainty(teacher, seed=4)(first, teacher.logits(first))
-    np.testing.assert_array_equal(found[DEFAULT][0], in_use.numpy())
+    np.testing.assert_array_equal(found[IN_USE][0], in_use.numpy())
     p = torch.tensor([3.0, 0.0, 0.0]).softmax(0)
     np.testing.assert_allclose(found[ENTROPY], -float((p * p.log()).sum()), rtol=1e-5)
 
@@ -116,7 +116,7 @@ def test_the_command_writes_a_row_a_signal_and_a_figure(monkeypatch, tmp_path, c
     small = ["--n_games", "2", "--n_states", "3", "--every_steps", "2", "--n_threads", "1"]
     assert run_main(monkeypatch, probe_uncertainty, *small, "--out", tmp_path / "o") == 0
     rows = read_rows(tmp_path / "o" / "uncertainty.csv", Probe)
-    assert [row.signal for row in rows] == [*AUGMENTATIONS, DEFAULT, ENTROPY]
+    assert [row.signal for row in rows] == [*AUGMENTATIONS, IN_USE, ENTROPY]
     assert {(row.env_id, row.teacher, row.better) for row in rows} == {
         (env_id, f"env{env_id}_medium", f"env{env_id}_good")
     }

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from distill.device import resolve_device, resolve_precision
 from distill.envs import make_atari, training_seed
-from distill.errors import DivergedError
+from distill.errors import diverged
 from distill.muon import MuonWithAdam
 from distill.networks import Encoder
 from distill.ppo.fast_policy import ADAM_EPS, FastCnnPolicy, FastRolloutBuffer, policy_kwargs
@@ -80,10 +80,7 @@ def learn(model: PPO, n_steps: int, callback: BaseCallback, *, log_interval: int
     except RuntimeError as error:  # torch.multinomial refuses NaN so
         if "probability tensor" not in str(error):
             raise
-        raise DivergedError(
-            f"policy logits not finite at step {model.num_timesteps}; lower --learning_rate"
-            " in a new run; the last checkpoint is intact"
-        ) from error
+        raise diverged("policy logits", model.num_timesteps) from error
 
 
 def training_state(model: BaseAlgorithm) -> dict[str, Any]:

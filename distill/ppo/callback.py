@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from typing_extensions import override
 
 from distill.checkpoint import save_run
-from distill.errors import DivergedError
+from distill.errors import diverged
 from distill.origins import command_of
 from distill.ppo.algorithm import training_state
 from distill.ppo.fast_policy import FastCnnPolicy
@@ -74,9 +74,8 @@ class TeacherCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         cfg = self._cfg
-        assert cfg.total_steps is not None
         self._checkpoint_due = Every(cfg.checkpoint_steps, self.num_timesteps)
-        self._marks = [mark for mark in ladder(cfg.total_steps) if self._is_due(mark)]
+        self._marks = [mark for mark in ladder(cfg.last_step) if self._is_due(mark)]
         self._began = self.num_timesteps
         self._seen_score = bool(self.model.ep_info_buffer)
 
@@ -136,17 +135,13 @@ class TeacherCallback(BaseCallback):
         ):
             bad.append("weights")
         if bad:
-            raise DivergedError(
-                f"{' and '.join(bad)} not finite at step {self.num_timesteps}; lower"
-                " --learning_rate in a new run; the last checkpoint is intact"
-            )
+            raise diverged(" and ".join(bad), self.num_timesteps)
 
     def _follow_schedules(self) -> None:
         cfg, model = self._cfg, self.model
         assert isinstance(model, PPO)
         assert isinstance(model.policy, FastCnnPolicy)
-        assert cfg.total_steps is not None
-        progress = self.num_timesteps / cfg.total_steps
+        progress = self.num_timesteps / cfg.last_step
         w_entropy = cfg.w_entropy(progress)
         falling = LinearSchedule(cfg.repeat_probability if cfg.is_fresh else 0.0, 0.0)
         probability = falling(self.num_timesteps / cfg.repeat_steps)

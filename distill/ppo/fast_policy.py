@@ -16,9 +16,8 @@ from typing_extensions import override
 
 from distill.networks import Encoder
 from distill.ppo.kickstart import Kickstart
-from distill.types import Widths
+from distill.types import N_STACK, Widths
 
-N_STACK = 4
 ADAM_EPS = 1e-5  # as SB3 has it for PPO
 MIN_HELD_PROBABILITY = 0.01  # of an action, for it to be held
 

@@ -12,11 +12,12 @@ from distill.config import FOLDERS
 from distill.envs import sticky_probability
 from distill.files import locked, write_atomically, write_json
 from distill.origins import name_alone
-from distill.ppo.fast_policy import N_STACK, FastCnnPolicy
+from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.sb3 import export_zip
 from distill.settings import to_mapping
 from distill.teacher_config import TeacherConfig
 from distill.teacher_files import prefix_of, read_record, teacher_name
+from distill.types import N_STACK
 
 
 def ladder(total_steps: int) -> list[int]:

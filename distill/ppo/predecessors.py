@@ -8,12 +8,12 @@ from distill.envs import make_atari
 from distill.errors import of_setting
 from distill.networks import ActorCritic
 from distill.player import find_game, load_player
-from distill.ppo.fast_policy import N_STACK
 from distill.schedules import refuse_over
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
 from distill.teacher_config import TeacherConfig
 from distill.teacher_files import is_teacher, steps_of
+from distill.types import N_STACK
 
 # Settings that nothing listens to without another, or but at some of its values.
 SWITCHES: tuple[Switch[TeacherConfig], ...] = (
@@ -49,24 +49,23 @@ def check_steps(cfg: TeacherConfig) -> None:
         ValueError: if no step is left to train for, a student's policy would never be trained, or
             a schedule is over before the first step that could learn by it.
     """
-    assert cfg.total_steps is not None
     rollout_steps = cfg.n_envs * cfg.n_steps
-    last_start = (cfg.total_steps - 1) // rollout_steps * rollout_steps
+    last_start = (cfg.last_step - 1) // rollout_steps * rollout_steps
     if cfg.init_from is None:
         done, had = min(rollout_steps, last_start), "steps of the first rollout"
     elif is_teacher(cfg.init_from):
         done, had = first_step(cfg), f"steps that --init_from {cfg.init_from} had"
-        if cfg.total_steps <= done:
+        if cfg.last_step <= done:
             raise ValueError(
                 f"total_steps counts those of --init_from {cfg.init_from}, so it must be more than"
-                f" {done:,}, got {cfg.total_steps:,}"
+                f" {done:,}, got {cfg.last_step:,}"
             )
     else:
         done, had = cfg.warm_up_steps, "steps of --warm_up_steps"
         if cfg.warm_up_steps > last_start:
             raise ValueError(
                 f"--warm_up_steps must be at most {last_start:,}, where the last rollout of"
-                f" total_steps {cfg.total_steps:,} begins, got {cfg.warm_up_steps:,}: only the"
+                f" total_steps {cfg.last_step:,} begins, got {cfg.warm_up_steps:,}: only the"
                 " value head would learn"
             )
     schedules = {"learning_rate": cfg.learning_rate, "clip_range": cfg.clip_range}
@@ -74,7 +73,7 @@ def check_steps(cfg: TeacherConfig) -> None:
         schedules["w_kickstart"] = cfg.w_kickstart
     for name, schedule in schedules.items():
         when = f"after the {done:,} {had}"
-        refuse_over(name, schedule, step=done, total_steps=cfg.total_steps, when=when)
+        refuse_over(name, schedule, step=done, total_steps=cfg.last_step, when=when)
 
 
 def load_first(path: Path) -> ActorCritic:

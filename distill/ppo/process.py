@@ -1,4 +1,4 @@
-"""PPO that learns a rollout when asked to, in a process of its own: ours, or stock SB3's.
+"""PPO that learns a rollout when the bench asks it to, in a process of its own: ours, or SB3's.
 
 Stock SB3's is as its users run it, without our settings of allocator and OpenMP, which would speed
 it up, too.
@@ -22,8 +22,8 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from distill.device import prepare_process, resolve_device
 from distill.ppo.algorithm import build, hyperparameters
-from distill.ppo.fast_policy import N_STACK
 from distill.teacher_config import TeacherConfig
+from distill.types import N_STACK
 
 LIBGOMP_SPINCOUNT = "300000"  # what libgomp takes if nothing is set
 

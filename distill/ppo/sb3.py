@@ -13,9 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from typing_extensions import override
 
-from distill.networks import N_PIXELS, Encoder, pack
-from distill.ppo.fast_policy import ADAM_EPS, N_STACK, FastCnnPolicy, policy_kwargs
-from distill.types import ByteArray, Envs, Step
+from distill.networks import Encoder, pack
+from distill.ppo.fast_policy import ADAM_EPS, FastCnnPolicy, policy_kwargs
+from distill.types import N_PIXELS, N_STACK, ByteArray, Envs, Step
 
 
 def observation_space() -> gymnasium.spaces.Box:

@@ -7,7 +7,7 @@ from stable_baselines3 import PPO
 from torch import Tensor
 
 from distill.device import resolve_precision
-from distill.initialization import N_STATES, standardize
+from distill.initialization import FITTED_STATES, standardize
 from distill.networks import Encoder
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.kickstart import Kickstart
@@ -20,23 +20,23 @@ STATES_APART = 8  # steps between two states that layers are standardized on
 HOLD_PROBABILITY = 0.8  # of the random actions that lead there
 
 
-def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
+def begin_with(model: PPO, cfg: TeacherConfig, *, is_new: bool) -> None:
     """Give a model weights to begin with, and the teacher to stay near, if any.
 
-    A fresh one has a student's weights, a teacher's with its critic, or layers standardized on the
+    A new run has a student's weights, a teacher's with its critic, or layers standardized on the
     games' first states.
 
     Args:
         model: as `build` returns it.
         cfg: the run's settings.
-        fresh: whether the run begins; one that is resumed has its weights already.
+        is_new: whether the run begins; one that is resumed has its weights already.
 
     Raises:
         FileNotFoundError, ValueError: if a file is not what it should be, or of other actions.
     """
     policy = model.policy
     assert isinstance(policy, FastCnnPolicy)
-    if cfg.init_from is not None and fresh:
+    if cfg.init_from is not None and is_new:
         first = load_first(cfg.init_from)
         policy.features_extractor.load_state_dict(first.encoder.state_dict())
         policy.action_net.load_state_dict(first.action_net.state_dict())
@@ -44,7 +44,7 @@ def go_on(model: PPO, cfg: TeacherConfig, *, fresh: bool) -> None:
             start_values_at_zero(policy)
         else:
             policy.value_net.load_state_dict(first.value_net.state_dict())
-    elif cfg.data_init and fresh:
+    elif cfg.data_init and is_new:
         encoder = policy.features_extractor
         assert isinstance(model.env, AtariVecEnv)
         assert isinstance(encoder, Encoder)
@@ -70,16 +70,16 @@ def first_states(games: AtariVecEnv, seed: int) -> Tensor:
     The games start anew when training does, and these steps count nowhere: 8,192 in all.
 
     Returns:
-        uint8 (N_STATES or a few more, 21, 21, 16 S), packed.
+        uint8 (FITTED_STATES or a few more, 21, 21, 16 S), packed.
     """
     rng, n = np.random.default_rng(seed), games.num_envs
     assert isinstance(games.action_space, Discrete)
     actions = rng.integers(games.action_space.n, size=n)
     games.reset()
     seen: list[np.ndarray] = []
-    for step in range(STATES_APART * -(-N_STATES // n)):
-        fresh = rng.integers(games.action_space.n, size=n)
-        actions = np.where(rng.random(n) < HOLD_PROBABILITY, actions, fresh)
+    for step in range(STATES_APART * -(-FITTED_STATES // n)):
+        others = rng.integers(games.action_space.n, size=n)
+        actions = np.where(rng.random(n) < HOLD_PROBABILITY, actions, others)
         obs, *_ = games.step(actions)
         if step % STATES_APART == 0:
             seen.append(np.asarray(obs))

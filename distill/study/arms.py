@@ -13,11 +13,11 @@ from distill.study.grids import AS_LONG, WITHOUT_TEACHER
 
 BASELINE = "plain"
 ROW = ("teacher", "budget", "arm")  # a row for each combination
-ScoresBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
+SharesBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
 
 
-def scores_of(cells: Sequence[Cell], **labels: str) -> ScoresBySeed:
-    """Collect what the cells with these labels scored, by game and seed."""
+def shares_of(cells: Sequence[Cell], **labels: str) -> SharesBySeed:
+    """Collect the shares of the cells with these labels, by game and seed."""
     found: dict[str, dict[int, float]] = {}
     for cell in cells_with(cells, **labels):
         shares = {o.seed: o.score_share for o in cell.outcomes if o.score_share is not None}
@@ -75,7 +75,7 @@ def iqm_share(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> Int
     """
     of_any_arm = cells_with(cells, teacher=teacher, budget=budget)
     planned = {cell.labels["game"] for cell in of_any_arm}
-    scores = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+    scores = shares_of(cells, teacher=teacher, budget=budget, arm=arm)
     if scores.keys() != planned:
         return None
     return statistics.bootstrap(_arrays(scores), np.random.default_rng(0))
@@ -85,15 +85,15 @@ def differences_of(
     cells: Sequence[Cell], teacher: str, budget: str, arm: str
 ) -> dict[str, Comparison | None]:
     """Compare an arm with plain students after as many `steps`, and after as much `time`."""
-    mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+    mine = shares_of(cells, teacher=teacher, budget=budget, arm=arm)
     longer = AS_LONG.get((budget, arm), "")  # no budget's name where none is planned
     return {
-        what: _difference(mine, scores_of(cells, teacher=teacher, budget=b, arm=BASELINE))
+        what: _difference(mine, shares_of(cells, teacher=teacher, budget=b, arm=BASELINE))
         for what, b in (("steps", budget), ("time", longer))
     }
 
 
-def chance_of_being_better(arm: ScoresBySeed, plain: ScoresBySeed) -> Interval | None:
+def chance_of_being_better(arm: SharesBySeed, plain: SharesBySeed) -> Interval | None:
     """Estimate how likely a run of an arm beats a plain one; None where no game has both."""
     shared = [game for game in arm if game in plain]
     if not shared:
@@ -105,10 +105,10 @@ def chance_of_being_better(arm: ScoresBySeed, plain: ScoresBySeed) -> Interval |
     return found._replace(low=-np.inf, high=np.inf) if is_certain else found
 
 
-def _difference(arm: ScoresBySeed, plain: ScoresBySeed) -> Comparison | None:
+def _difference(arm: SharesBySeed, plain: SharesBySeed) -> Comparison | None:
     differences = comparison.paired_differences(arm, plain)
     return comparison.compare(differences) if differences else None
 
 
-def _arrays(scores: ScoresBySeed) -> dict[str, np.ndarray]:
+def _arrays(scores: SharesBySeed) -> dict[str, np.ndarray]:
     return {game: np.array(list(seeds.values())) for game, seeds in scores.items()}

@@ -11,7 +11,7 @@ from distill.study.naming import is_same_run
 from distill.tracking import read_metrics
 
 TEACHER_CURVE = "rollout/ep_rew_mean"
-TAGS = (TEACHER_CURVE, "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
+KEPT_TAGS = (TEACHER_CURVE, "eval/mean_reward", "eval/teacher", "eval/floor", "distill/kl")
 
 
 class Point(NamedTuple):
@@ -39,7 +39,7 @@ def read_curve(run_dir: Path) -> list[Point]:
     return [
         Point(**origin, step=row.step, tag=row.tag, value=row.value)
         for row in read_metrics(run_dir)
-        if row.tag in TAGS
+        if row.tag in KEPT_TAGS
     ]
 
 

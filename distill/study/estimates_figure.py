@@ -30,9 +30,8 @@ def draw_estimates(
     most = max(map(len, groups.values()))
     figure, titled = panels(list(groups), height=1 + ROW_HEIGHT * most, n_columns=2)
     for axes, title in titled:
-        found = list(groups[title].values())
-        low, high = ([getattr(e, side) for e in found] for side in ("low", "high"))
-        values, lines = [e.value for e in found], range(len(found))
+        values, low, high = map(list, zip(*groups[title].values(), strict=True))
+        lines = range(len(values))
         axes.hlines(lines, *np.where(np.isfinite((low, high)), (low, high), values))
         axes.plot(values, lines, "o")
         single = [line for line in lines if not np.isfinite(low[line])]

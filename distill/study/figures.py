@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.origins import SMALL_PPO, small_network_of
+from distill.origins import PPO_KIND, small_network_of
 from distill.study.axes import DEFAULTS, GAMES
 from distill.study.cells import Cell
 from distill.study.curves import TEACHER_CURVE, Point
@@ -124,7 +124,7 @@ def draw_small(points: Sequence[Point], levels: Mapping[str, Mapping[str, float]
         )
         for (name, score), style in zip(levels.get(env_id, {}).items(), styles, strict=False):
             network = name.split(",")[0]  # a student has the color of PPO at its size
-            color = colors.get(f"{SMALL_PPO}{network}", "gray")
+            color = colors.get(f"{PPO_KIND}{network}", "gray")
             axes.axhline(score, linestyle=style, color=color, label=name)
         axes.margins(y=0.1)  # the best of them would lie on the frame
         finish(axes, env_id)

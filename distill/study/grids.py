@@ -15,13 +15,10 @@ Block = Mapping[str, Sequence[str]]  # names of values, by axis
 
 # A study scores its students once, at the end, by the policy that is compared: sampled actions.
 BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
-# Over as many games as a teacher where a level is asked for, over half as many where arms compete:
-# on one core 100 games of Freeway last twice as long as training on a quarter of the budget, and a
-# standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %) is made up for by more seeds.
-LEVEL_GRIDS = (
-    *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
-    *("budgets", "teachers", "breakout"),
-)
+# Over as many games as a teacher where a level is asked for, over half as many where arms compete
+# (tool_config.ARM_GRIDS): on one core 100 games of Freeway last twice as long as training on a
+# quarter of the budget, and a standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %)
+# is made up for by more seeds.
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 # Studies were made by the KL at temperature 1, the default until they had found a better one; these
 # are of today's defaults.
@@ -29,7 +26,7 @@ BY_DEFAULTS = ("best", "teachers", "curiosity_defaults")
 AT_ONE: Mapping[str, Any] = {"temperature": 1.0}
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
-FIRST_ARMS = ("plain", "aux", "bonus", "both")
+PLAIN, FIRST_ARMS = ("plain",), ("plain", "aux", "bonus", "both")
 WITHOUT_TEACHER = ("bonus alone", "both alone")
 UNCERTAIN_ARMS = ("both + uncertainty", "bonus + uncertainty", "uncertainty")
 SMALL = ("net3", "1pct")
@@ -67,6 +64,11 @@ def _as_long_as(budget: str) -> tuple[str, ...]:
 def _values_of(axis: str, budget: str) -> Block:
     """Ask of an axis what each of its values does to both games' students, by three seeds."""
     return {axis: tuple(AXES[axis]), "game": BOTH_GAMES, "seed": THREE, "budget": (budget,)}
+
+
+def _arms(names: tuple[str, ...], *budgets: str, seeds: tuple[str, ...] = FIVE) -> Block:
+    """Let these arms compete on both games, at each of these budgets."""
+    return {"arm": names, "game": BOTH_GAMES, "seed": seeds, "budget": budgets}
 
 
 SIZES: Sequence[Block] = (
@@ -158,72 +160,26 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
         {**_values_of("bonus", "quarter"), "teacher": (teacher,)} for teacher in ("good", "medium")
     ),
     "curiosity": (
-        {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": _as_long_as("quarter"),
-        },
-        {"arm": FIRST_ARMS, "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": _as_long_as("whole"),
-        },
-        {
-            "arm": ("rnd", *UNCERTAIN_ARMS),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": ("quarter",),
-        },
-        {"arm": WITHOUT_TEACHER, "game": BOTH_GAMES, "seed": THREE, "budget": ("whole",)},
-        {
-            "arm": (*FIRST_ARMS, *UNCERTAIN_ARMS),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": ("quarter",),
-            "teacher": ("medium", "bad"),
-        },
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": _as_long_as("quarter"),
-            "teacher": ("medium", "bad"),
-        },
+        _arms(FIRST_ARMS, "quarter"),
+        _arms(PLAIN, *_as_long_as("quarter")),
+        _arms(FIRST_ARMS, "whole", seeds=THREE),
+        _arms(PLAIN, *_as_long_as("whole"), seeds=THREE),
+        _arms(("rnd", *UNCERTAIN_ARMS), "quarter"),
+        _arms(WITHOUT_TEACHER, "whole", seeds=THREE),
+        {**_arms((*FIRST_ARMS, *UNCERTAIN_ARMS), "quarter"), "teacher": ("medium", "bad")},
+        {**_arms(PLAIN, *_as_long_as("quarter")), "teacher": ("medium", "bad")},
     ),
     "curiosity_defaults": (  # whether the answer is another at today's temperature
-        {"arm": ("plain", "both"), "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": (AS_LONG["quarter", "both"],),
-        },
-        {"arm": ("aux",), "game": BOTH_GAMES, "seed": THREE, "budget": ("quarter",)},
+        _arms(("plain", "both"), "quarter"),
+        _arms(PLAIN, AS_LONG["quarter", "both"]),
+        _arms(("aux",), "quarter", seeds=THREE),
         # Of the bonus three seeds a game left it undecided, a percent ahead.
-        {"arm": ("bonus",), "game": BOTH_GAMES, "seed": FIVE, "budget": ("quarter",)},
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": FIVE,
-            "budget": (AS_LONG["quarter", "bonus"],),
-        },
+        _arms(("bonus",), "quarter"),
+        _arms(PLAIN, AS_LONG["quarter", "bonus"]),
         # Of medium teachers curiosity cost most at temperature 1.
+        {**_arms(("plain", "both", "bonus"), "quarter", seeds=THREE), "teacher": ("medium",)},
         {
-            "arm": ("plain", "both", "bonus"),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": ("quarter",),
-            "teacher": ("medium",),
-        },
-        {
-            "arm": ("plain",),
-            "game": BOTH_GAMES,
-            "seed": THREE,
-            "budget": (AS_LONG["quarter", "both"], AS_LONG["quarter", "bonus"]),
+            **_arms(PLAIN, AS_LONG["quarter", "both"], AS_LONG["quarter", "bonus"], seeds=THREE),
             "teacher": ("medium",),
         },
     ),

@@ -10,14 +10,17 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import RESULT, read_run, unused
+from distill.run_folder import CONFIG, RESULT, read_run, unused
 from distill.settings import from_mapping
 from distill.study.plan import Run, identity
+
+# Or begun, to be gone on with; elsewhere, another process has it.
+Status = Literal["planned", "begun", "running", "done", "failed", "stopped", "elsewhere"]
 
 
 @dataclass
@@ -26,8 +29,7 @@ class Job:
 
     run: Run
     folder: Path
-    # Or begun (to be gone on with), running, done, failed, stopped, elsewhere (another's process).
-    status: str = "planned"
+    status: Status = "planned"
     attempts: int = 0
     exit_status: int | None = None
     seconds: float = 0.0  # of this program's attempts
@@ -53,13 +55,13 @@ def runs_in(out: Path) -> dict[str, Path]:
     warning: it is no reason to stop those that can.
     """
     found: dict[str, Path] = {}
-    for folder in sorted((path.parent for path in out.glob("*/config.yaml")), key=is_finished):
+    for folder in sorted((path.parent for path in out.glob(f"*/{CONFIG}")), key=is_finished):
         if not (is_finished(folder) or can_resume(folder)):
             continue  # it died before its first checkpoint
         try:
             settings = read_run(folder)["settings"]
             if "student" in settings:
-                cfg = from_mapping(DistillConfig, settings, origin=str(folder / "config.yaml"))
+                cfg = from_mapping(DistillConfig, settings, origin=str(folder / CONFIG))
                 found[identity(cfg)] = folder
         except ValueError as error:
             warn(f"left alone: {error}")

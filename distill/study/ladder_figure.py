@@ -69,9 +69,9 @@ def draw_rungs(axes: Axes, rungs: Sequence[Rung]) -> None:
         color="C3",
         label="teacher kept, 100 games, 95 %",
     )
-    for style, name in ((":", "random"), ("--", "constant")):
-        value = getattr(rungs[-1].floors, name).mean
-        axes.axhline(value, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
+    floors = rungs[-1].floors
+    for style, name, floor in ((":", "random", floors.random), ("--", "constant", floors.constant)):
+        axes.axhline(floor.mean, linestyle=style, color="black", linewidth=1, label=f"{name} floor")
 
 
 def settings_of(command: str) -> str:

@@ -11,9 +11,8 @@ from distill.config import PLACES, DistillConfig
 from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
-from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS, LEVEL_GRIDS
-from distill.study.rungs import teacher_records
-from distill.teacher_files import env_id_of
+from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS
+from distill.tool_config import ARM_GRIDS
 
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")  # changes nothing
 
@@ -50,27 +49,6 @@ def identity(cfg: DistillConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the zips whose .json names a grade, by game and grade.
-
-    Raises:
-        ValueError: if two of a game have the same grade, or one is of no game that is known.
-    """
-    found: dict[tuple[str, str], Path] = {}
-    for name, record in teacher_records(folder).items():
-        if "grade" not in record:
-            continue
-        path = folder / f"{name}.json"
-        env_id = env_id_of(path.with_suffix(".zip"))
-        if env_id is None:
-            raise ValueError(f"{path} has a grade, but neither it nor its name says the game")
-        key = env_id, record["grade"]
-        if key in found:
-            raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
-        found[key] = path.with_suffix(".zip")
-    return found
-
-
 def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
     """List the runs of a grid, the most wanted first, each once.
 
@@ -97,7 +75,7 @@ def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillC
     settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
     if grid not in BY_DEFAULTS:
         settings |= AT_ONE
-    if grid not in LEVEL_GRIDS:
+    if grid in ARM_GRIDS:
         settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
         settings |= AXES[axis][value] if axis in AXES else {}

@@ -21,7 +21,7 @@ from distill.types import ByteArray, Envs, FloatArray, Teacher
 from distill.uncertainty import TELLING, Uncertainty
 
 # Beside single augmentations:
-DEFAULT, ENTROPY = f"in use: one of {', '.join(TELLING)}", "the teacher's entropy"
+IN_USE, ENTROPY = f"in use: one of {', '.join(TELLING)}", "the teacher's entropy"
 
 
 class Probe(NamedTuple):
@@ -30,7 +30,7 @@ class Probe(NamedTuple):
     env_id: str
     teacher: str
     better: str
-    signal: str  # an augmentation, DEFAULT, or ENTROPY for comparison
+    signal: str  # an augmentation, IN_USE, or ENTROPY for comparison
     correlation: float  # mean over games of Spearman's rho with the error, over a game's states
     low: float  # 95 % interval, Student's t over games
     high: float
@@ -60,7 +60,7 @@ def signals_and_errors(
 ) -> tuple[dict[str, FloatArray], FloatArray]:
     """Measure every signal and the error of states (T, N, S, 84, 84): (T, N) each.
 
-    All are in nats but for DEFAULT, which is in units of each augmentation's own mean.
+    All are in nats but for IN_USE, which is in units of each augmentation's own mean.
     """
     singles = {
         name: Uncertainty(teacher, augmentations=[name], seed=seed) for name in AUGMENTATIONS
@@ -70,7 +70,7 @@ def signals_and_errors(
     for part in torch.from_numpy(states):  # (N, S, 84, 84)
         logits = teacher.logits(part)
         row = {name: single.divergence(part, logits) for name, single in singles.items()}
-        row[DEFAULT] = in_use(part, logits)
+        row[IN_USE] = in_use(part, logits)
         row[ENTROPY] = losses.entropy(logits)
         row["error"] = losses.divergence("kl", better.logits(part), logits)
         rows.append(row)

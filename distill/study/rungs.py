@@ -7,6 +7,7 @@ from distill.evaluation import Score
 from distill.files import read_json
 from distill.floors import Floors
 from distill.protocol import is_of_student_games
+from distill.teacher_files import env_id_of
 
 
 class Rung(NamedTuple):
@@ -45,6 +46,27 @@ def teacher_records(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: read_json(path) for path in sorted(folder.glob("env*.json"))}
 
 
+def teachers_by_grade(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return the zips whose .json names a grade, by game and grade.
+
+    Raises:
+        ValueError: if two of a game have the same grade, or one is of no game that is known.
+    """
+    found: dict[tuple[str, str], Path] = {}
+    for name, record in teacher_records(folder).items():
+        if "grade" not in record:
+            continue
+        path = folder / f"{name}.json"
+        env_id = env_id_of(path.with_suffix(".zip"))
+        if env_id is None:
+            raise ValueError(f"{path} has a grade, but neither it nor its name says the game")
+        key = env_id, record["grade"]
+        if key in found:
+            raise ValueError(f"{path} and {found[key]} are both the {key[1]} teacher of {key[0]}")
+        found[key] = path.with_suffix(".zip")
+    return found
+
+
 def shipped_teachers(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the records of a folder's teachers that ship and are scored: fewest steps first.
 
@@ -76,5 +98,5 @@ def _rung(folder: Path, name: str, record: dict[str, Any]) -> Rung:
             f"{folder / name}.json: scored over other games than students are: {again}"
         )
     scores = Score.from_json(evaluation["sampled"]), Floors.from_json(evaluation["floors"])
-    origin = record.get("grade"), record.get("run")
-    return Rung(f"{name}.zip", record["env_id"], record["steps"], *scores, *origin)
+    known = record.get("grade"), record.get("run")
+    return Rung(f"{name}.zip", record["env_id"], record["steps"], *scores, *known)

@@ -10,7 +10,7 @@ import numpy as np
 from distill.device import sets_apart
 from distill.floors import NO_SHARE, share_of
 from distill.networks import ActorCritic, n_actor_parameters
-from distill.origins import SMALL_PPO
+from distill.origins import PPO_KIND
 from distill.provenance import commit_of
 from distill.statistics import Interval, mean_interval
 from distill.study.axes import GAMES
@@ -157,7 +157,7 @@ def small_ppo_table(rows: Sequence[SmallScore], rungs: Sequence[Rung]) -> str:
         share = share_of_good(mine, good.get(first.env_id))
         scores = "; ".join(interval_text(row.mean, row.low, row.high) for row in mine)
         minutes = f"{np.median([row.wall_seconds for row in mine]) / 60:,.0f}"
-        name = name_of_small(first).removeprefix(SMALL_PPO)
+        name = name_of_small(first).removeprefix(PPO_KIND)
         lines.append([first.env_id, name, f"{first.steps:,}", share, scores, minutes])
     return as_table(lines)
 

@@ -12,7 +12,7 @@ from distill.study.arms import (
     chance_of_being_better,
     differences_of,
     iqm_share,
-    scores_of,
+    shares_of,
 )
 from distill.study.cells import Cell, cells_with, rows_of
 from distill.study.comparison import Comparison, Verdict
@@ -83,7 +83,7 @@ def answer(cells: Sequence[Cell]) -> str:
 
 
 def _verdict_row(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> VerdictRow:
-    mine = scores_of(cells, teacher=teacher, budget=budget, arm=arm)
+    mine = shares_of(cells, teacher=teacher, budget=budget, arm=arm)
     if not mine:
         return VerdictRow(NO_SHARE)
     found = VerdictRow(
@@ -93,7 +93,7 @@ def _verdict_row(cells: Sequence[Cell], teacher: str, budget: str, arm: str) -> 
     )
     if arm == BASELINE:
         return found
-    plain = scores_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
+    plain = shares_of(cells, teacher=teacher, budget=budget, arm=BASELINE)
     differences = differences_of(cells, teacher, budget, arm)
     at_equal_steps, verdict_on_steps = _texts(differences["steps"])
     at_equal_time, verdict_on_time = _texts(differences["time"])
