@@ -15,9 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.teacher_files import NETWORK_SUFFIXES, is_teacher
+
 # What a file may make us hold in memory, whatever its compression claims.
 MAX_POLICY_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 16 * 2**20
+MAX_NAMES = 3  # of files in an error
 
 # What zipfile and json raise on damaged or hostile bytes; RuntimeError if encrypted or too deep.
 _READ_ERRORS = (
@@ -38,7 +41,9 @@ def read_archive(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: if it cannot be read so, saying what it is.
     """
     if not path.is_file():
-        raise ValueError("is not a file")
+        raise ValueError(f"is not a file{_hint_at_networks(path)}")
+    if not is_teacher(path):
+        raise ValueError("is a student")
     with path.open("rb") as file:
         try:
             archive = zipfile.ZipFile(file)
@@ -48,6 +53,15 @@ def read_archive(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("holds no policy.pth")
         policy = _read_member(archive, "policy.pth", MAX_POLICY_BYTES)
         return _load_state(policy), _read_header(archive)
+
+
+def _hint_at_networks(folder: Path) -> str:
+    """Name what a folder holds that could have been meant: a run's student, say."""
+    names = sorted(path.name for path in folder.glob("*.*") if path.suffix in NETWORK_SUFFIXES)
+    if not names:
+        return ""
+    more = " ..." if len(names) > MAX_NAMES else ""
+    return f", but a folder with {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:

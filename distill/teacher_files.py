@@ -12,6 +12,7 @@ from typing import Any
 from distill.protocol import EVAL_GAMES
 
 COMMAND = "python ppo_teacher.py 1e7"
+NETWORK_SUFFIXES = (".zip", ".safetensors")  # of files of teachers and of students
 OWN_TEACHERS = Path("teachers")  # of the folder worked in: where that command leaves them
 
 _NAME = re.compile(

@@ -28,7 +28,7 @@ from distill.parsing import (
     positive_int,
 )
 from distill.settings import check, option
-from distill.teacher_files import OWN_TEACHERS
+from distill.teacher_files import NETWORK_SUFFIXES, OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
 LEVEL_GRIDS = (  # studies of how well students do
@@ -87,7 +87,7 @@ class BenchConfig:
         return [name for name in BENCH_PARTS if name in chosen]
 
 
-CHECKPOINT_SUFFIXES, FILM_SUFFIXES = (".zip", ".safetensors"), (".gif", ".mp4")
+FILM_SUFFIXES = (".gif", ".mp4")
 
 
 def _path(suffixes: tuple[str, ...], what: str) -> Parse:
@@ -107,7 +107,7 @@ class WatchConfig:
         (),
         "teachers (.zip) and students (.safetensors) to show side by side (default: the best"
         " teacher of the game in teachers/ and the newest student of it in runs/)",
-        _path(CHECKPOINT_SUFFIXES, "files of teachers or students"),
+        _path(NETWORK_SUFFIXES, "files of teachers or students"),
         positional=True,
         many=True,
     )

@@ -47,6 +47,22 @@ def test_a_directory_is_refused(tmp_path):
     assert "not a file" in refusal(tmp_path)
 
 
+def test_a_runs_folder_is_refused_with_the_student_in_it(tmp_path):
+    for name in ("config.yaml", "student.safetensors", "student_best.safetensors"):
+        (tmp_path / name).touch()
+    hint = "is not a file, but a folder with student.safetensors, student_best.safetensors; "
+    assert hint in refusal(tmp_path)
+    for step in range(3):
+        (tmp_path / f"a{step}.zip").touch()
+    assert "with a0.zip, a1.zip, a2.zip ...; " in refusal(tmp_path)
+
+
+def test_a_student_is_refused_as_one(tmp_path):
+    path = tmp_path / "student.safetensors"
+    path.write_bytes(bytes(100))
+    assert f"{path} is a student; a teacher is a " in refusal(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(100), bytes(5000)])
 def test_a_file_that_is_no_zip_is_refused(tmp_path, content):
     path = tmp_path / "teacher.zip"
