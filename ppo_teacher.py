@@ -136,7 +136,9 @@ def train(
             print(title)
         say_what_is_left(cfg, done, is_new=state is None)
         progress = Progress(cfg.last_step, done=done)
-        callback = TeacherCallback(cfg, run_dir, started, progress, interruption, tracker)
+        callback = TeacherCallback(
+            cfg, run_dir, started, progress=progress, interruption=interruption, tracker=tracker
+        )
         log_every_steps = min(LOG_EVERY_STEPS, cfg.last_step // MIN_LOGS)
         log_interval = max(1, log_every_steps // (cfg.n_envs * cfg.n_steps))
         learn(model, cfg.last_step - done, callback, log_interval=log_interval)

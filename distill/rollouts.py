@@ -32,14 +32,10 @@ class Ring:
     """
 
     def __init__(
-        self, capacity: int, n_envs: int, n_actions: int, n_stack: int, device: torch.device
+        self, capacity: int, *, n_envs: int, n_actions: int, n_stack: int, device: torch.device
     ) -> None:
-        self.n_rows, self.n_envs, self.n_stack, self.device = (
-            capacity // n_envs,
-            n_envs,
-            n_stack,
-            device,
-        )
+        self.n_rows, self.n_envs = capacity // n_envs, n_envs
+        self.n_stack, self.device = n_stack, device
         if self.n_rows <= n_stack:
             smallest = (n_stack + 1) * n_envs
             raise ValueError(f"--ring_size must be at least {smallest} here, got {capacity}")
@@ -51,7 +47,7 @@ class Ring:
         self._game_over = np.zeros(n_places, bool)
         self._teacher_logits = np.zeros((n_places, n_actions), np.float32)
         self._uncertainty = np.zeros(n_places, np.float32)
-        self.divergence = np.zeros(n_places, np.float32)  # student from teacher, when last measured
+        self.divergence = np.zeros(n_places, np.float32)  # as Labels have it, when last measured
         self._drawable = np.zeros(0, np.int64)
 
     def __len__(self) -> int:

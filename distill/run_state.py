@@ -39,7 +39,13 @@ class Distillation:
         modules = [m for m in (student, self.icm, predictor) if m is not None]
         matrices = student.encoder.weights() if cfg.optimizer == "muon" else ()
         self.learner = Learner(modules, max_grad_norm=cfg.max_grad_norm, matrices=matrices)
-        self.ring = Ring(cfg.ring_size, cfg.n_envs, student.n_actions, student.n_stack, device)
+        self.ring = Ring(
+            cfg.ring_size,
+            n_envs=cfg.n_envs,
+            n_actions=student.n_actions,
+            n_stack=student.n_stack,
+            device=device,
+        )
         source = self.icm if self.rnd is None else self.rnd
         self.rewarder = Rewarder(cfg, student, source, device)
         averaging = get_ema_multi_avg_fn(cfg.ema_decay)

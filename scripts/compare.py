@@ -7,7 +7,7 @@
 
 Start it again, and it goes on: finished runs are skipped, broken ones continue from their
 checkpoints. The runs, their logs and a manifest with a line a run are below --out;
-`python scripts/make_figures.py --collect OUT/*/` takes their results into the README.
+`python scripts/make_figures.py --collect OUT/*/` takes their results into the pages.
 """
 
 import sys

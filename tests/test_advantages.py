@@ -285,7 +285,7 @@ def play(*, epsilon=0.0, teacher_mix=0.0, n_steps=5, n_rollouts=2, capacity=60, 
     student = ActorCritic(TINY, N_ACTIONS)
     rng = np.random.default_rng(0)
     actor = Actor(FakeEnvs(3, **games), FixedTeacher(), device=CPU, rng=rng)
-    ring = Ring(capacity, 3, N_ACTIONS, 4, CPU)
+    ring = Ring(capacity, n_envs=3, n_actions=N_ACTIONS, n_stack=4, device=CPU)
     rollout, places = gray_rollout(), np.zeros(0, np.int64)
     for _ in range(n_rollouts):
         rollout, _ = actor.collect(student, n_steps, epsilon=epsilon, teacher_mix=teacher_mix)
@@ -339,7 +339,7 @@ def smallest_ring(n_steps: int) -> int:
     for capacity in range(3, 300, 3):
         try:
             DistillConfig(n_envs=3, n_steps=n_steps, ring_size=capacity)
-            Ring(capacity, 3, N_ACTIONS, 4, CPU)
+            Ring(capacity, n_envs=3, n_actions=N_ACTIONS, n_stack=4, device=CPU)
         except ValueError:
             continue
         return capacity

@@ -22,7 +22,9 @@ class Play:
 
     def __init__(self, envs, *, capacity, n_steps, n_stack):
         self.envs, self.n_steps, self.n_rollouts = Recorded(envs), n_steps, 0
-        self.ring = Ring(capacity, envs.n_envs, envs.n_actions, n_stack, CPU)
+        self.ring = Ring(
+            capacity, n_envs=envs.n_envs, n_actions=envs.n_actions, n_stack=n_stack, device=CPU
+        )
         self.student = ActorCritic(TINY, envs.n_actions, n_stack=n_stack)
         rng = np.random.default_rng(0)
         self.actor = Actor(self.envs, FixedTeacher(), device=CPU, rng=rng)
@@ -73,6 +75,10 @@ class Play:
         label = torch.from_numpy(steps * self.ring.n_envs + env).float()
         assert torch.equal(batch.teacher_logits, label[:, None].expand(-1, self.envs.n_actions))
         assert torch.equal(batch.uncertainty, label + 0.25)
+
+
+def empty_ring() -> Ring:
+    return Ring(84, n_envs=3, n_actions=3, n_stack=4, device=CPU)
 
 
 def fake_play(*, capacity=84, n_steps=5, n_stack=4, n_envs=3, **games):
@@ -265,7 +271,7 @@ def assert_same_samples(left, right):
 @pytest.mark.parametrize("n_rollouts", [3, 10], ids=["before the wrap", "after it"])
 def test_a_ring_put_back_from_a_file_gives_the_same_samples_now_and_later(n_rollouts):
     play = fake_play().go_on(n_rollouts)
-    other = Ring(84, 3, 3, 4, CPU)
+    other = empty_ring()
     other.load_state_dict(through_a_file(play.ring.state_dict()))
     assert len(other) == len(play.ring)
     assert_same_samples(play.ring, other)
@@ -277,8 +283,8 @@ def test_a_ring_put_back_from_a_file_gives_the_same_samples_now_and_later(n_roll
 
 
 def test_an_empty_ring_can_be_saved_and_put_back():
-    other = Ring(84, 3, 3, 4, CPU)
-    other.load_state_dict(through_a_file(Ring(84, 3, 3, 4, CPU).state_dict()))
+    other = empty_ring()
+    other.load_state_dict(through_a_file(empty_ring().state_dict()))
     assert len(other) == 0
 
 

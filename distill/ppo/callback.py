@@ -57,6 +57,7 @@ class TeacherCallback(BaseCallback):
         cfg: TeacherConfig,
         run_dir: Path,
         started: datetime,
+        *,
         progress: Progress,
         interruption: Interruption,
         tracker: Tracker,
