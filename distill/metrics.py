@@ -95,11 +95,11 @@ class MetricsLog:
         return f"score {np.mean([g.score for g in games]):.1f}" if games else "no game finished yet"
 
     def write_when_due(self, progress: float) -> None:
-        """Write a row if one is due."""
+        """Write a row if one is due, as it is at the end."""
         run, cfg = self._run, self._run.cfg
         if self._gradients_due(run.n_steps_done):
             self.wants_gradients = True
-        if not self._due(run.n_steps_done):
+        if not self._due(run.n_steps_done) and run.n_steps_done < cfg.total_steps:
             return
         row: dict[str, Tensor | float] = {
             "time/fps": run.n_steps_done / run.train_seconds,

@@ -93,8 +93,13 @@ def test_the_loop_acts_labels_learns_and_then_logs_evaluates_and_saves_what_is_d
         *rollout, ("progress", 6),
         *rollout, "learn", "learn", ("progress", 6), ("log", 12), ("evaluate", 12),
         ("checkpoint", 12),
-        *rollout, "learn", "learn", ("progress", 6), ("evaluate", 18),
+        *rollout, "learn", "learn", ("progress", 6), ("log", 18), ("evaluate", 18),
     ]  # fmt: skip
+
+
+def test_curves_end_where_the_run_does_however_short_it_is():
+    run, tape = record(settings(n_envs=2, n_steps=7, total_steps=50, log_steps=1000))
+    assert of(tape, "log") == [run.n_steps_done] == [56]
 
 
 @EACH_KIND
@@ -109,8 +114,11 @@ def test_labels_come_once_a_rollout_in_one_batch(what):
 def test_every_period_is_kept_whatever_the_stride(n_envs, period):
     periods = dict.fromkeys(("log_steps", "eval_steps", "checkpoint_steps"), period)
     run, tape = record(settings(n_envs=n_envs, n_steps=7, total_steps=300, **periods))
+    before_the_last = run.n_steps_done - 7 * n_envs
     for name in ("log", "evaluate", "checkpoint"):
         crossed = [step // period for step in of(tape, name)]
+        if name == "log" and run.n_steps_done // period == before_the_last // period:
+            crossed.pop()  # the last row: it ends the curves, due or not
         n_strides = run.n_steps_done // (7 * n_envs)
         assert len(crossed) == min(n_strides, run.n_steps_done // period)
         assert crossed == sorted(set(crossed))
