@@ -66,6 +66,11 @@ def refuse_idle(cfg: DistillConfig) -> None:
             "--icm_beta 0 leaves the forward model untrained, whose error is the bonus of"
             f" --curiosity {cfg.curiosity}"
         )
+    if cfg.shapes_encoder and cfg.icm_gradient == "inverse" and cfg.icm_beta == 1:
+        raise ValueError(
+            "--icm_beta 1 leaves the inverse loss no weight, which alone reaches the encoder by"
+            " --icm_gradient inverse"
+        )
     if "bonus" in cfg.uncertain_terms and not cfg.use_bonus:
         raise ValueError(
             "--uncertainty_target both needs a bonus of --use_curiosity; without, it is distill's"

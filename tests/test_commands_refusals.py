@@ -119,6 +119,10 @@ def run(folder: Path, *argv: object) -> Done:
             ["--prefer, --importance_weights without --n_candidates above 1 would change nothing"],
         ),
         (
+            ["--use_curiosity", "--icm_beta", "1"],
+            ["--icm_beta 1 leaves the inverse loss no weight", "--icm_gradient inverse"],
+        ),
+        (
             ["--use_curiosity", "--w_icm", "0", "--icm_gradient", "both"],
             ["--icm_gradient without --w_icm above 0 would change nothing"],
         ),
