@@ -38,7 +38,15 @@ from distill.ppo.predecessors import (
 )
 from distill.ppo.warm_start import begin_with
 from distill.progress import Interruption, Progress
-from distill.run_folder import create_run, lengthen_run, name_of, time_stamp, unused
+from distill.provenance import provenance
+from distill.run_folder import (
+    check_files,
+    create_run,
+    lengthen_run,
+    name_of,
+    time_stamp,
+    unused,
+)
 from distill.teacher_config import TeacherConfig
 from distill.teacher_files import game_in_names
 from distill.tracking import Tracker
@@ -85,12 +93,20 @@ def start(
         check_steps(cfg)
         name = f"teacher_{game_in_names(cfg.env)}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or unused(Path("runs") / name)
-        return cfg, run_dir, datetime.fromisoformat(create_run(run_dir, cfg)["started"]), None
+        made_by = provenance(cfg.device, cfg.precision)
+        record = create_run(run_dir, cfg, made_by=made_by, files=files_read_again(cfg))
+        return cfg, run_dir, datetime.fromisoformat(record["started"]), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
     check_folder(saved.teachers_dir, flag="--teachers_dir")
+    check_files(cfg.resume, record, files_read_again(saved))
     if cfg.total_steps is not None:
         saved = lengthen(saved, cfg.total_steps, done=state["steps"], run_dir=cfg.resume)
     return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
+
+
+def files_read_again(cfg: TeacherConfig) -> dict[str, Path]:
+    """Return the files that a resumed run reads, by setting; what it began with is none."""
+    return {} if cfg.kickstart is None else {"kickstart": cfg.kickstart}
 
 
 def lengthen(saved: TeacherConfig, total_steps: int, *, done: int, run_dir: Path) -> TeacherConfig:
@@ -132,7 +148,8 @@ def train(
         if state is None:  # from here on the run can be resumed, whenever it dies
             save_run(run_dir, training_state(model))
         else:
-            lengthen_run(run_dir, cfg.last_step, done)  # only now is the folder ours alone
+            made_by = provenance(cfg.device, cfg.precision)
+            lengthen_run(run_dir, cfg.last_step, done, made_by=made_by)  # now the folder is ours
             print(title)
         say_what_is_left(cfg, done, is_new=state is None)
         progress = Progress(cfg.last_step, done=done)

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from distill.files import read_json, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_mapping
+from distill.teacher_files import digest_of
 
 CONFIG, RESULT = "config.yaml", "result.json"
 
@@ -40,8 +42,20 @@ def resume_command(program: str, run_dir: Path) -> str:
     return f"python {program} --resume {shlex.quote(str(run_dir))}"
 
 
-def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
+def create_run(
+    run_dir: Path,
+    cfg: Settings,
+    *,
+    made_by: Mapping[str, Any] | None = None,
+    files: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
     """Make the folder of a new run, and config.yaml: settings, command line and provenance.
+
+    Args:
+        run_dir: the folder.
+        cfg: the settings.
+        made_by: what `provenance` says of a run by these settings, if not by the default ones.
+        files: those that the run reads again when it is resumed, by setting.
 
     Returns:
         What was written.
@@ -60,7 +74,9 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
-        record |= provenance()
+        record |= provenance() if made_by is None else made_by
+        if files:
+            record["sha256"] = {name: digest_of(path) for name, path in files.items()}
         write_text(run_dir / CONFIG, yaml.safe_dump(record, sort_keys=False))
     except BaseException:  # an empty folder would only be in the way of starting again
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -68,8 +84,34 @@ def create_run(run_dir: Path, cfg: Settings) -> dict[str, Any]:
     return record
 
 
-def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
-    """Write into a run's config.yaml that from `at_step` on it goes to another total, if so."""
+def check_files(run_dir: Path, record: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+    """Check that the files that a resumed run reads are those that it began with.
+
+    Args:
+        run_dir: its folder.
+        record: its config.yaml; those of earlier versions do not say.
+        files: by setting.
+
+    Raises:
+        ValueError: if one has been replaced since.
+    """
+    digests = record.get("sha256")
+    known = digests if isinstance(digests, dict) else {}
+    for name, path in files.items():
+        if path.is_file() and known.get(name) not in (None, digest_of(path)):
+            raise ValueError(
+                f"--resume {run_dir} began with another --{name} than {path} is now: put the old"
+                " file back, or begin a new run"
+            )
+
+
+def lengthen_run(
+    run_dir: Path, total_steps: int, at_step: int, *, made_by: Mapping[str, Any] | None = None
+) -> None:
+    """Write into a run's config.yaml that from `at_step` on it goes to another total, if so.
+
+    `made_by` is as in `create_run`.
+    """
     path = run_dir / CONFIG
     record = yaml.safe_load(path.read_text())  # numbers as such, unlike `read_run`
     before = record["settings"]["total_steps"]
@@ -77,7 +119,7 @@ def lengthen_run(run_dir: Path, total_steps: int, at_step: int) -> None:
         return
     record["settings"]["total_steps"] = total_steps
     change = {"at_step": at_step, "total_steps_before": before, "total_steps": total_steps}
-    change |= provenance()
+    change |= provenance() if made_by is None else made_by
     record["lengthened"] = [*record.get("lengthened", []), change]
     write_text(path, yaml.safe_dump(record, sort_keys=False))
 

@@ -73,6 +73,14 @@ def prepare(cfg: DistillConfig) -> Task:
     return Task(cfg, path, env_id, teacher, device, dtype)
 
 
+def headline(task: Task, run_dir: Path) -> str:
+    """Say what is done, and if the teacher is another game's: `--config` may have brought an id."""
+    own = env_id_of(task.teacher_path)
+    trained = "" if own in (None, task.env_id) else f", trained on {own},"
+    what = f"distilling {task.teacher_path}{trained} into {task.cfg.student}"
+    return f"{what} on {task.env_id}, in {run_dir}"
+
+
 def make_games(task: Task, n_envs: int, *, seed: int, training: bool) -> AtariEnvs:
     """Build games as the teacher sees them; ValueError if it knows another number of actions."""
     n_threads = task.cfg.n_threads

@@ -28,10 +28,10 @@ from distill.progress import Interruption, Progress
 from distill.protocol import EVAL_ENVS, EVAL_SEED
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report
-from distill.run_folder import RESULT, create_run, read_result, unused
+from distill.run_folder import RESULT, check_files, create_run, read_result, unused
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
-from distill.task import Task, default_run_dir, make_games, make_run, prepare
+from distill.task import Task, default_run_dir, headline, make_games, make_run, prepare
 from distill.tracking import Tracker
 from distill.training import Hooks, check_saveable, train_student
 
@@ -53,10 +53,13 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         run_dir = cfg.run_dir or unused(default_run_dir(task))
         # The teacher is written down by name: a better one may ship when the run is resumed.
         fixed = replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
-        create_run(run_dir, fixed)
+        made_by = provenance(cfg.device, cfg.precision)
+        create_run(run_dir, fixed, made_by=made_by, files={"teacher_chkpt": task.teacher_path})
         return task._replace(cfg=fixed), run_dir, None
-    saved, _, state = reopen(asked, cfg.resume)
-    return prepare(saved), cfg.resume, state
+    saved, record, state = reopen(asked, cfg.resume)
+    task = prepare(saved)
+    check_files(cfg.resume, record, {"teacher_chkpt": task.teacher_path})
+    return task, cfg.resume, state
 
 
 def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | None:
@@ -68,7 +71,11 @@ def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | No
     run_dir = asked.settings.resume
     if run_dir is None:
         return None
-    record = read_result(run_dir)
+    try:
+        record = read_result(run_dir)
+    except ValueError as error:
+        sys.stderr.write(f"{error}: it is made anew\n")
+        return None
     if record is None:
         return None
     saved_settings(asked, run_dir)  # which refuses others
@@ -130,7 +137,7 @@ def run_to_end(
     """Train to the end and score; returns the result, which result.json holds too."""
     cfg = task.cfg
     origin = provenance(cfg.device, cfg.precision)  # of the code that runs, whatever comes after it
-    print(f"distilling {task.teacher_path} into {cfg.student} on {task.env_id}, in {run_dir}")
+    print(headline(task, run_dir))
     if (n_left := cfg.total_steps - run.n_steps_done) > 0:  # else it is scored only
         print(first_score_note(task.env_id, cfg.n_envs, n_left))
     n_games = cfg.n_eval_episodes

@@ -1,6 +1,7 @@
 """scripts/run_distillation.py as a user runs it: real games, real processes, real signals."""
 
 import csv
+import hashlib
 import json
 import math
 import re
@@ -475,7 +476,7 @@ def test_a_finished_run_is_shown_without_its_checkpoints_and_its_teacher(folder,
     for checkpoint in run_dir.glob("*.pt"):
         checkpoint.unlink()
     config = run_dir / "config.yaml"
-    text, n = re.subn("teacher_chkpt: .*", "teacher_chkpt: gone.zip", config.read_text())
+    text, n = re.subn("teacher_chkpt: env.*", "teacher_chkpt: gone.zip", config.read_text())
     assert n == 1
     config.write_text(text)
     done = run("--resume", "tidied")
@@ -604,6 +605,19 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(folder, k
     (complaint,) = complaints(done)
     assert re.fullmatch(rf"damaged/{NAMES[0]} is damaged .*checkpoint before it", complaint)
     check_curves(run_dir)
+
+
+def test_a_run_whose_teacher_was_replaced_is_not_gone_on_with(folder, killed, run):
+    """One teacher's labels would be in the ring beside another's, and no record would say so."""
+    run_dir = folder / "replaced"
+    shutil.copytree(killed, run_dir)
+    digest = read_run(run_dir)["sha256"]["teacher_chkpt"]
+    assert digest == hashlib.sha256((folder / TEACHER).read_bytes()).hexdigest()
+    config = run_dir / "config.yaml"
+    config.write_text(config.read_text().replace(digest, digest[::-1]))
+    done = run("--resume", "replaced")
+    assert (done.status, done.out) == (2, "")
+    assert f"--resume replaced began with another --teacher_chkpt than {TEACHER} is now" in done.err
 
 
 def test_a_checkpoint_of_other_settings_is_one_line_and_stays(folder, killed, run):

@@ -313,6 +313,22 @@ def test_a_run_goes_on_from_a_student_near_a_teacher(monkeypatch, finished, tmp_
     assert (settings["network"], settings["kickstart"]) == ("0.3pct", teacher.name)
 
 
+def test_a_kickstarted_run_is_not_gone_on_with_near_another_teacher(
+    monkeypatch, finished, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    teacher = only(finished, "teachers/*.zip")
+    shutil.copy(teacher, "mine.zip")
+    where = ["--kickstart", "mine.zip", "--run_dir", "run"]
+    assert run_main(monkeypatch, ppo_teacher, "128", *SMALL, *where) == 0
+    capsys.readouterr()
+    Path("mine.zip").write_bytes(b"another")
+    assert run_main(monkeypatch, ppo_teacher, "256", "--resume", "run") == 2
+    assert "--resume run began with another --kickstart than mine.zip" in capsys.readouterr().err
+    shutil.copy(teacher, "mine.zip")
+    assert run_main(monkeypatch, ppo_teacher, "256", "--resume", "run") == 0
+
+
 @pytest.mark.parametrize("kickstarted", [False, True])
 def test_ppo_learns_by_the_schedules(monkeypatch, finished, tmp_path, kickstarted):
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ import yaml
 
 from distill import provenance
 from distill.run_folder import (
+    check_files,
     create_run,
     lengthen_run,
     read_result,
@@ -47,6 +48,32 @@ def test_a_run_records_where_it_came_from(monkeypatch, tmp_path):
     assert record["argv"] == ["1000"]
     assert set(record) == {"settings", "started", "argv", "commit", "dirty", "versions", "machine"}
     assert record["versions"]["torch"] == torch.__version__
+
+
+def test_a_run_records_the_device_and_the_precision_that_were_asked_for(tmp_path):
+    made_by = provenance.provenance("cpu", "bfloat16")
+    record = create_run(tmp_path / "run", a_config(), made_by=made_by)
+    assert "(bfloat16)" in record["machine"]
+    made_by = provenance.provenance("cpu", "float32")
+    lengthen_run(tmp_path / "run", 2000, at_step=1000, made_by=made_by)
+    (change,) = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["lengthened"]
+    assert "(float32)" in change["machine"]
+
+
+def test_a_file_that_a_run_reads_again_must_be_the_one_that_it_began_with(tmp_path):
+    path, run_dir = tmp_path / "t.zip", tmp_path / "run"
+    path.write_bytes(b"a teacher")
+    create_run(run_dir, a_config(), files={"kickstart": path})
+    record = read_run(run_dir)
+    check_files(run_dir, record, {"kickstart": path})
+    check_files(run_dir, record, {})
+    elsewhere = path.rename(tmp_path / "renamed.zip")
+    check_files(run_dir, record, {"kickstart": elsewhere})
+    elsewhere.write_bytes(b"another")
+    with pytest.raises(ValueError, match=rf"--resume {run_dir} began with another --kickstart"):
+        check_files(run_dir, record, {"kickstart": elsewhere})
+    for unknown in (None, "damaged"):  # as in folders of before
+        check_files(run_dir, record | {"sha256": unknown}, {"kickstart": elsewhere})
 
 
 def test_a_run_that_is_lengthened_changes_in_that_alone(tmp_path):

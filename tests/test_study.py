@@ -138,6 +138,15 @@ def test_a_run_that_another_study_finished_since_is_done_without_its_checkpoints
     assert (job.status, job.attempts) == ("done", 0)
 
 
+def test_a_run_whose_result_is_damaged_is_gone_on_with(tmp_path, program):
+    out = tmp_path / "out"
+    run, other = make_run(0), make_run(5)
+    for each in (run, other):
+        finish(each, out / each.id, result=True)
+    (out / run.id / "result.json").write_text('{"env_id": "Pong')
+    assert [job.status for job in make_jobs([run, other], out)] == ["begun", "done"]
+
+
 def test_finished_runs_are_skipped_wherever_they_are(tmp_path, program):
     out = tmp_path / "out"
     finish(make_run(0), out / "under another name", result=True)

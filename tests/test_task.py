@@ -39,6 +39,17 @@ def test_without_a_teacher_it_is_the_games_best(tmp_path, monkeypatch):
     assert found.name.endswith("_n_iters20.zip")
 
 
+def test_a_teacher_of_another_game_is_named_as_one():
+    path = Path("teachers") / NAME
+    cfg = DistillConfig(teacher_chkpt=path)
+    about = task.Task(cfg, path, "PongNoFrameskip-v4", *[None] * 3)  # pyright: ignore[reportArgumentType] (not asked)
+    said = task.headline(about, Path("runs/a"))
+    assert said == f"distilling {path} into net3 on PongNoFrameskip-v4, in runs/a"
+    said = task.headline(about._replace(env_id="ALE/Boxing-v5"), Path("runs/a"))
+    trained = "trained on PongNoFrameskip-v4"
+    assert said == f"distilling {path}, {trained}, into net3 on ALE/Boxing-v5, in runs/a"
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [

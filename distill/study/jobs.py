@@ -15,7 +15,7 @@ from typing import Any, Literal
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import CONFIG, RESULT, read_run, unused
+from distill.run_folder import CONFIG, read_result, read_run, unused
 from distill.settings import from_mapping
 from distill.study.plan import Run, identity
 
@@ -44,8 +44,11 @@ class Job:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has its result."""
-    return (folder / RESULT).is_file()
+    """Whether a run has its result; a damaged one is made anew when the run is resumed."""
+    try:
+        return read_result(folder) is not None
+    except ValueError:
+        return False
 
 
 def runs_in(out: Path) -> dict[str, Path]:
