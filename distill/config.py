@@ -210,8 +210,7 @@ class DistillConfig:
     @property
     def use_icm(self) -> bool:
         """Whether there is an ICM to train: for its losses' sake, for its bonus, or both."""
-        is_source = self.use_curiosity and self.curiosity_source == "icm"
-        return is_source and (self.use_bonus or self.shapes_encoder)
+        return self.shapes_encoder or (self.use_bonus and self.curiosity_source == "icm")
 
     @property
     def shapes_encoder(self) -> bool:
