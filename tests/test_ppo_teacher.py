@@ -39,6 +39,7 @@ from distill.networks import ActorCritic
 from distill.parsing import MAX_STEPS
 from distill.ppo import algorithm, callback, ladder
 from distill.ppo.fast_policy import FastCnnPolicy
+from distill.ppo.predecessors import note_of_other_games
 from distill.run_folder import read_run
 from distill.settings import from_mapping
 from distill.student_files import save_student
@@ -327,6 +328,16 @@ def test_a_kickstarted_run_is_not_gone_on_with_near_another_teacher(
     assert "--resume run began with another --kickstart than mine.zip" in capsys.readouterr().err
     shutil.copy(teacher, "mine.zip")
     assert run_main(monkeypatch, ppo_teacher, "256", "--resume", "run") == 0
+
+
+def test_networks_of_another_game_are_named(tmp_path, finished):
+    """Of as many actions they are accepted, be it that --config brought another run's game."""
+    save_student(tmp_path / "s.safetensors", ActorCritic(WIDTHS["0.3pct"], 6), {})
+    teacher, student = only(finished, "teachers/*.zip"), tmp_path / "s.safetensors"
+    cfg = TeacherConfig(total_steps=128, env=ENV, init_from=student, kickstart=teacher)
+    assert note_of_other_games(cfg) == ""
+    other = replace(cfg, env="ALE/Qbert-v5")
+    assert note_of_other_games(other) == f"; --kickstart {teacher} was trained on {ENV}"
 
 
 @pytest.mark.parametrize("kickstarted", [False, True])

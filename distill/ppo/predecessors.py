@@ -85,18 +85,34 @@ def load_first(path: Path) -> ActorCritic:
     return load_actor_critic(path) if is_teacher(path) else load_student(path, device=CPU)[0]
 
 
-def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
-    """Take the game of the network to go on from, else of the teacher to stay near, if they say it.
+def games_of(cfg: TeacherConfig) -> dict[str, str | None]:
+    """Return the games of the network to go on from and of the teacher to stay near, or None.
 
     Raises:
-        FileNotFoundError, ValueError: if that network is not what it should be, or does not say.
+        FileNotFoundError, ValueError: if one is not what it should be.
     """
     games: dict[str, str | None] = {}
     for flag, path in (("--init_from", cfg.init_from), ("--kickstart", cfg.kickstart)):
         if path is not None:
             with of_setting(flag):
                 games[f"{flag} {path}"] = load_player(path).env_id
+    return games
+
+
+def with_own_game(cfg: TeacherConfig) -> TeacherConfig:
+    """Take the game of the network to go on from, else of the teacher to stay near.
+
+    Raises:
+        FileNotFoundError, ValueError: as `games_of`, and if neither says its game.
+    """
+    games = games_of(cfg)
     return replace(cfg, env=find_game(None, games)) if games else cfg
+
+
+def note_of_other_games(cfg: TeacherConfig) -> str:
+    """Say which networks are of another game: `--config` may have brought another run's id."""
+    others = {name: game for name, game in games_of(cfg).items() if game not in (None, cfg.env)}
+    return "".join(f"; {name} was trained on {game}" for name, game in others.items())
 
 
 def check_networks(cfg: TeacherConfig, *, size_is_asked_for: bool = False) -> TeacherConfig:
