@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -18,15 +18,10 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...
     write_text(path, text.getvalue())
 
 
-def name_taken(name: str, path: Path) -> str:
-    """Say that a file has the numbers of another run called so."""
-    return f"{path} has another run called {name}: rename the folder, or remove its rows there"
-
-
 def put_rows(
     path: Path, kind: type[Any], new: Sequence[Any], *, is_same: Callable[[Any, Any], bool]
 ) -> None:
-    """Add records with a `run` to a CSV file, one a run; that of a run in it is replaced.
+    """Add records with a `run` to a CSV file, one or more a run; those of a run in it are replaced.
 
     Args:
         path: of the file.
@@ -37,12 +32,20 @@ def put_rows(
     Raises:
         ValueError: if another run of the same name is in it.
     """
-    rows = {row.run: row for row in read_rows(path, kind)}
-    for row in new:
-        if not is_same(row, rows.get(row.run, row)):
-            raise ValueError(name_taken(row.run, path))
-    rows |= {row.run: row for row in new}
-    write_rows(path, kind._fields, list(rows.values()))
+    known, fresh = _by_run(read_rows(path, kind)), _by_run(new)
+    for run in known.keys() & fresh.keys():
+        if not is_same(fresh[run][0], known[run][0]):
+            raise ValueError(
+                f"{path} has another run called {run}: rename the folder, or remove its rows there"
+            )
+    write_rows(path, kind._fields, [row for rows in (known | fresh).values() for row in rows])
+
+
+def _by_run(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.run, []).append(row)
+    return found
 
 
 def read_rows(

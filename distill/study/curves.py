@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distill.origins import read_origin
-from distill.rows import name_taken, read_rows, write_rows
+from distill.rows import put_rows
 from distill.study.naming import is_same_run
 from distill.tracking import read_metrics
 
@@ -55,13 +55,7 @@ def collect(run_dirs: Sequence[Path], path: Path) -> None:
         ValueError: if another run's, of the same name, are in it.
     """
     points = [point for run_dir in run_dirs for point in read_curve(run_dir)]
-    known = read_rows(path, Point)
-    new = {point.run: point for point in points}
-    for point in known:
-        if not is_same_run(point, new.get(point.run, point)):
-            raise ValueError(name_taken(point.run, path))
-    kept = [point for point in known if point.run not in new]
-    write_rows(path, Point._fields, [*kept, *points])
+    put_rows(path, Point, points, is_same=is_same_run)
 
 
 def read_zoo(path: Path) -> dict[str, list[tuple[int, float]]]:
