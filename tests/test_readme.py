@@ -174,6 +174,18 @@ def test_how_well_games_know_the_teachers_is_what_their_records_say():
     assert "give or take so much of its range: " + "; ".join(said) in NOTES.read_text()
 
 
+@pytest.mark.parametrize("game", GAMES)
+def test_the_graded_teachers_scores_are_what_their_records_say(game):
+    rungs = {r.grade: r for r in read_rungs(make_figures.TEACHERS) if r.env_id == GAMES[game]}
+    (row,) = re.findall(
+        rf"^\| {game}\b.* \|$", section("Results so far").split("<!-- best")[0], re.M
+    )
+    _, floor, *means = (cell.strip() for cell in row.strip("|").split("|"))
+    known = ("bad", "medium", "good", BEST)
+    assert means == [f"{rungs[grade].mean:.1f}" if grade in rungs else "" for grade in known]
+    assert {floor.split(" (")[0]} == {f"{rung.floor:.1f}" for rung in rungs.values() if rung.grade}
+
+
 def anchors(page: Path) -> set[str]:
     """Return what a link may have behind its `#`, as GitHub makes it of the page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
