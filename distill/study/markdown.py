@@ -21,7 +21,7 @@ def with_section(page: str, name: str, text: str) -> str:
     Raises:
         ValueError: if the page does not have these two lines once each.
     """
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    begin, end = _marks(name)
     if page.count(begin) != 1 or page.count(end) != 1:
         raise ValueError(f"the page must hold {begin.strip()} and {end.strip()} once each")
     pattern = re.escape(begin) + ".*" + re.escape(end)
@@ -31,9 +31,14 @@ def with_section(page: str, name: str, text: str) -> str:
 def with_sections(page: str, texts: Mapping[str, str]) -> str:
     """Put those of the texts, by name, in their places that the page has a place for."""
     for name, text in texts.items():
-        if f"<!-- {name} -->\n" in page:
+        if _marks(name)[0] in page:
             page = with_section(page, name, text)
     return page
+
+
+def _marks(name: str) -> tuple[str, str]:
+    """Return the lines between which a page has a generated part."""
+    return f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
 
 
 def with_table(text: str, table: str) -> str:
