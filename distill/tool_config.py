@@ -31,11 +31,11 @@ from distill.settings import check, option
 from distill.teacher_files import NETWORK_SUFFIXES, OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
-LEVEL_GRIDS = (  # studies of how well students do
+LEVEL_GRIDS = (  # studies scored over as many games as teachers
     *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
-    *("budgets", "teachers", "breakout"),
+    *("budgets", "teachers", "breakout", "curiosity_breakout"),
 )
-ARM_GRIDS = (  # of which do better
+ARM_GRIDS = (  # over half as many
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     *("curiosity", "curiosity_defaults"),
 )
