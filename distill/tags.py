@@ -38,7 +38,7 @@ TAGS = {
     "eval/teacher": "the teacher's mean score over the final score's games, a flat line",
     "eval/floor": "the higher of the random and the best constant policy's mean score, likewise",
     "train/n_updates": "student: updates due so far; teacher: passes over rollouts made so far",
-    "rollout/ep_rew_mean": "mean raw score of the last 100 whole games played in training",
+    "rollout/ep_rew_mean": "mean raw score of the last 100 whole games of training, whoever acted",
     "rollout/ep_len_mean": "their mean length in agent steps",
     "time/fps": "agent steps a second, evaluations left out",
     "train/learning_rate": "the optimizer's step size",

@@ -1,11 +1,9 @@
 """The bench: its settings, and every part on real games."""
 
-import importlib
 import json
 import math
-import sys
-from pathlib import Path
 
+import bench
 import pytest
 import torch
 from in_process import run_main
@@ -15,9 +13,6 @@ from distill.config import DistillConfig
 from distill.teacher_config import TeacherConfig
 from distill.tool_config import BENCH_PARTS, BenchConfig
 from distill.types import WIDTHS
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-bench = importlib.import_module("bench")
 
 CPU = torch.device("cpu")
 PONG = "PongNoFrameskip-v4"

@@ -230,6 +230,7 @@ def test_the_table_shows_scores_floors_sizes_and_the_command_for_the_curves(requ
     ):  # fmt: skip
         assert re.search(rf"^{start} .*\d|^{start} +none", out, re.MULTILINE), start
     assert "3.2 times fewer" in out
+    assert re.search(r"^first score (after about|when the first of) ", out, re.MULTILINE)
     assert re.search(rf"^curves +tensorboard --logdir {name}$", out, re.MULTILINE)
 
 

@@ -113,6 +113,7 @@ assert torch.full((1 << 20,), least).mul(1.0).count_nonzero() == 1 << 20
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.atari
 @pytest.mark.parametrize(
     ("program", "then", "argv"),
     [

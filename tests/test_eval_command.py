@@ -69,6 +69,19 @@ def refusal(folder, monkeypatch, capsys, *args):
     return capsys.readouterr().err
 
 
+def test_games_are_evaluations_of_the_seed_asked_for(tmp_path, monkeypatch):
+    make_teacher(tmp_path / NAME, 6)
+    asked = {}
+
+    def watched(*args, **settings):
+        asked.update(settings)
+        raise ValueError("enough is known")
+
+    monkeypatch.setattr(eval_teacher, "games_for", watched)
+    assert run_here(tmp_path, monkeypatch, "--teacher_chkpt", NAME, "--seed", "7") == 2
+    assert (asked["training"], asked["seed"]) == (False, 7)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Score the latest of two teachers over two games; returns the folder and the output."""

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -43,6 +44,16 @@ COMMANDS = {
     if path.stem != BOOTSTRAP
 }
 PRODUCT = {**MODULES, **COMMANDS, BOOTSTRAP: ROOT / "scripts" / "_bootstrap.py"}
+
+OPTIONAL = {"av"}  # for mp4, and asked for by name where it is missing
+# Packages by another name than the one that is imported.
+DISTRIBUTIONS = {
+    "ale_py": "ale-py",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "stable_baselines3": "stable-baselines3",
+    "yaml": "PyYAML",
+}
 
 # Who may import what is heavy, or belongs to one place.
 HOMES = {
@@ -155,6 +166,16 @@ def test_imports_go_downward_or_sideways(name):
     layer = LAYER_OF.get(name, COMMAND_LAYER)
     upward = {module for module in OURS[name] if LAYER_OF.get(module, COMMAND_LAYER) > layer}
     assert not upward
+
+
+def test_each_package_that_the_product_imports_is_required_in_one_version():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = [re.fullmatch(r"([\w-]+)(\[\w+\])?==[\w.]+", line) for line in lines]
+    required = {pin[1] for pin in pins if pin is not None}
+    assert len(required) == len(lines)  # and no index, which is the machine's affair
+    imported = {top(i.module) for found in IMPORTS.values() for i in found}
+    theirs = imported - sys.stdlib_module_names - {"distill", BOOTSTRAP} - OPTIONAL
+    assert {DISTRIBUTIONS.get(name, name) for name in theirs} <= required
 
 
 def test_no_module_imports_itself_through_others():

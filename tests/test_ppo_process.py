@@ -18,6 +18,7 @@ from distill.ppo.process import (
     build_stock_ppo,
     learn_a_rollout,
 )
+from distill.schedules import LinearSchedule
 from distill.teacher_config import TeacherConfig, preset_of
 
 CPU = torch.device("cpu")
@@ -42,11 +43,24 @@ def test_both_ppos_train_as_large_a_network_with_the_same_preset():
         assert not any(torch.equal(v, before[k]) for k, v in ppo.policy.state_dict().items())
 
 
+@pytest.mark.atari
+@pytest.mark.parametrize("stock", [False, True])
+def test_ppo_is_told_each_setting_that_is_not_sb3s_own_default(stock):
+    asked = {"n_epochs": 3, "gamma": 0.9, "gae_lambda": 0.8, "w_value": 0.25, "max_grad_norm": 0.75}
+    told = asked | {"w_entropy": LinearSchedule(0.02, 0.02, 1)}
+    ppo = build_ppo(replace(TINY, **told), stock=stock)
+    names = "n_epochs", "gamma", "gae_lambda", "vf_coef", "max_grad_norm"
+    assert [getattr(ppo, name) for name in names] == list(asked.values())
+    assert ppo.ent_coef == 0.02
+    assert (ppo.rollout_buffer.gamma, ppo.rollout_buffer.gae_lambda) == (0.9, 0.8)
+
+
 def test_the_preset_is_rl_zoos_and_the_one_that_the_command_names():
     cfg = preset_of(TeacherConfig(total_steps=10_000_000, env=PONG, seed=3))
     assert (cfg.n_envs, cfg.n_steps, cfg.batch_size, cfg.n_epochs) == (8, 128, 256, 4)
     assert (cfg.learning_rate, cfg.clip_range) == ((2.5e-4, 0, 1), (0.1, 0, 1))
     assert (cfg.optimizer, cfg.w_entropy, cfg.w_value) == ("adam", (0.01, 0.01, 1), 0.5)
+    assert (cfg.gamma, cfg.gae_lambda, cfg.max_grad_norm) == (0.99, 0.95, 0.5)
     named = re.search("`(--n_envs 8 [^`]*)`", ppo_teacher.__doc__ or "")
     assert named is not None
     words = ["1e7", "--env", PONG, "--seed", "3", *named[1].split()]

@@ -139,6 +139,7 @@ def only(folder: Path, pattern: str) -> Path:
 def test_a_run_says_where_it_is_and_what_to_do_next(finished):
     out = (finished / "stdout").read_text()
     assert f"training {ENV} for 2,500 steps in runs/teacher_{ENV}_" in out
+    assert re.search(r"^first score after about [\d,]+ steps: \d+ games at a time$", out, re.M)
     made = f"--teacher_chkpt {only(finished, 'teachers/*.zip').relative_to(finished)}\n"
     assert f"python eval_teacher.py {made}(--write_score keeps the scores" in out
     assert f"python scripts/run_distillation.py {made}" in out

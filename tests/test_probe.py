@@ -105,6 +105,7 @@ def test_rank_correlations_known_by_hand(x, y, rho):
 # The command
 
 
+@pytest.mark.atari
 def test_the_command_writes_a_row_a_signal_and_a_figure(monkeypatch, tmp_path, capsys):
     env_id = "PongNoFrameskip-v4"
     for grade in ("medium", "good"):

@@ -68,6 +68,17 @@ def test_the_bonus_is_the_mean_squared_difference_of_the_answers():
     torch.testing.assert_close(reward(rnd, pictures(3)), expected, rtol=1e-6, atol=0)
 
 
+def test_the_loss_is_the_mean_of_the_errors_and_a_batch_twice_is_worth_as_much_as_once():
+    rnd, obs = make_rnd(), stacks_of(pictures(2 * LEARN_EVERY))
+    parameters = list(rnd.predictor.parameters())
+    loss, twice = rnd.loss(obs), rnd.loss(torch.cat([obs, obs]))
+    errors = rnd(pack(pictures(2 * LEARN_EVERY)[::LEARN_EVERY]))
+    torch.testing.assert_close(loss, (errors[0] + errors[1]) / 2)
+    torch.testing.assert_close(twice, loss)
+    once_gradient, twice_gradient = (torch.autograd.grad(x, parameters) for x in (loss, twice))
+    torch.testing.assert_close(twice_gradient, once_gradient)
+
+
 def test_the_bonus_has_no_graph():
     assert not reward(make_rnd(), pictures(2)).requires_grad
 

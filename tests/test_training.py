@@ -406,9 +406,11 @@ def test_schedules_are_logged_as_they_were_used():
     np.testing.assert_allclose(tracker.column("explore/epsilon"), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_students_act_and_encoders_learn_by_their_schedules(monkeypatch):
+@pytest.mark.parametrize("instead", ["epsilon", "teacher_mix"])
+def test_students_act_and_encoders_learn_by_their_schedules(monkeypatch, instead):
     fading = LinearSchedule(1.0, 0.0, 0.5)
-    cfg = settings(**CURIOUS, epsilon=fading, w_icm=fading, icm_gradient="inverse")
+    acting = {"epsilon": ZERO, "teacher_mix": ZERO} | {instead: fading}
+    cfg = settings(**CURIOUS, **acting, w_icm=fading, icm_gradient="inverse")
     own, gradients = [], []
     label, compute_losses = training.label, training.compute_losses
 
@@ -423,7 +425,7 @@ def test_students_act_and_encoders_learn_by_their_schedules(monkeypatch):
     monkeypatch.setattr(training, "label", watched_label)
     monkeypatch.setattr(training, "compute_losses", watched_losses)
     train(make_run(cfg))
-    assert (own[0], own[5:]) == (0.0, [1.0] * 5)  # epsilon 1 and 0; ten rollouts
+    assert (own[0], own[5:]) == (0.0, [1.0] * 5)  # 1 and 0; ten rollouts
     assert gradients == ["inverse"] * 8 + ["none"] * 10  # two updates a rollout from the second on
 
 

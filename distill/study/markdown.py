@@ -42,7 +42,7 @@ def _marks(name: str) -> tuple[str, str]:
 
 
 def with_table(text: str, table: str) -> str:
-    """Put a table in the place of the one that a page has, or of its placeholder."""
+    """Put a table in the place of the one that a page has."""
     lines = text.splitlines()
     (start,) = [i for i, line in enumerate(lines) if line.startswith("| teacher |")]
     end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
