@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, weights: Iterable[nn.Parameter]) -> None:
         super().__init__(weights, {"lr": 0.0})
 
-    @torch.no_grad()
+    @torch.no_grad()  # weights are moved in place
     def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] (no closure)
         """Take one step; weights without a gradient stay as they are."""
         for group in self.param_groups:

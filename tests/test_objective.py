@@ -223,10 +223,9 @@ def own_icm_loss(student: ActorCritic, icm: ICM, batch: Batch, wiring: str, beta
     for (phi, next_phi), action in zip(pairs, batch.action.tolist(), strict=True):
         answer = icm.inverse_model(torch.cat((phi, next_phi)))
         inverse = answer.exp().sum().log() - answer[action]
-        if wiring == "inverse":
-            phi, next_phi = phi.detach(), next_phi.detach()
+        now, then = (phi, next_phi) if wiring == "both" else (phi.detach(), next_phi.detach())
         one_hot = torch.tensor([float(a == action) for a in range(N_ACTIONS)])
-        error = phi + icm.forward_model(torch.cat((phi, one_hot))) - next_phi
+        error = now + icm.forward_model(torch.cat((now, one_hot))) - then
         total = total + (1 - beta) * inverse + beta * (error @ error) / 2
     return total / len(batch.action)
 
