@@ -169,7 +169,7 @@ def say_what_is_left(cfg: TeacherConfig, done: int, *, is_new: bool) -> None:
     if n_steps <= 0:  # all that may be missing is its last teacher
         print("all steps are done; to go on, give a larger total beside --resume")
         return
-    if not is_new:
+    if done or not is_new:
         print(f"going on at step {done:,}")
     print(first_score_note(cfg.env, cfg.n_envs, n_steps))
 
@@ -186,7 +186,7 @@ def main() -> None:
     print(f"done; score it with: python eval_teacher.py --teacher_chkpt {made}")
     print("(--write_score keeps the scores for later distillations)")
     print(f"distill it with: python scripts/run_distillation.py --teacher_chkpt {made}")
-    print(f"curves: tensorboard --logdir {run_dir.parent}")
+    print(f"curves: tensorboard --logdir {shlex.quote(str(run_dir.parent))}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from distill.statistics import t_interval
 from distill.types import ByteArray, Envs, Game, IntArray, Network
 
 MODES = ("greedy", "sampled")
+NOTE_STEPS = 100  # between two looks at whether a line of progress is due
 
 Policy = Callable[[ByteArray], IntArray]  # raw observations (N, S, 84, 84) -> actions (N,)
 
@@ -67,10 +68,12 @@ def play(
     quota = np.full(envs.n_envs, n_games // envs.n_envs)
     quota[: n_games % envs.n_envs] += 1
     games: list[list[Game]] = [[] for _ in quota]  # by environment
-    obs = envs.reset()
+    obs, n_steps = envs.reset(), 0
     while any(len(mine) < n for mine, n in zip(games, quota, strict=True)):
         step = envs.step(policy(obs))
-        obs = step.obs
+        obs, n_steps = step.obs, n_steps + 1
+        if progress is not None and n_steps % NOTE_STEPS == 0:  # a game may last for minutes
+            progress.update(0, f"after {n_steps:,} steps each")
         for game in step.games:
             if len(games[game.env]) < quota[game.env]:
                 games[game.env].append(game)

@@ -1,5 +1,6 @@
 """What is reported of a finished distillation: one record, and a table for people."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def describe(record: dict[str, Any]) -> str:
         "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
         "wall-clock": f"{record['train_seconds']:,.0f} s training,"
         f" {record['wall_seconds']:,.0f} s with all scoring",
-        "curves": f"tensorboard --logdir {record['run_dir']}",
+        "curves": f"tensorboard --logdir {shlex.quote(record['run_dir'])}",
     }
     return "\n".join([title, table, *(f"{name:<16}{text}" for name, text in lines.items())])
 

@@ -93,12 +93,18 @@ def check_files(run_dir: Path, record: Mapping[str, Any], files: Mapping[str, Pa
         files: by setting.
 
     Raises:
+        FileNotFoundError: if one is not there.
         ValueError: if one has been replaced since.
     """
     digests = record.get("sha256")
     known = digests if isinstance(digests, dict) else {}
     for name, path in files.items():
-        if path.is_file() and known.get(name) not in (None, digest_of(path)):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"--resume {run_dir} needs --{name} {path}, which is not there: it was moved, or"
+                " the run was started in another folder"
+            )
+        if known.get(name) not in (None, digest_of(path)):
             raise ValueError(
                 f"--resume {run_dir} began with another --{name} than {path} is now: put the old"
                 " file back, or begin a new run"

@@ -55,6 +55,16 @@ def read_archive(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return _load_state(policy), _read_header(archive)
 
 
+def steps_in_header(path: Path) -> int:
+    """Return the steps that stable-baselines3 wrote into a zip it trained; 0 if it does not say.
+
+    Raises:
+        ValueError: as `read_archive`.
+    """
+    steps = read_archive(path)[1].get("num_timesteps")
+    return steps if isinstance(steps, int) and steps > 0 else 0
+
+
 def _hint_at_networks(folder: Path) -> str:
     """Name what a folder holds that could have been meant: a run's student, say."""
     names = sorted(path.name for path in folder.glob("*.*") if path.suffix in NETWORK_SUFFIXES)

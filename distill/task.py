@@ -108,11 +108,14 @@ def default_run_dir(task: Task) -> Path:
 def kind_of_run(cfg: DistillConfig) -> str:
     """Name what a run learns from, as TensorBoard lists it: `plain`, `curious-both-uncertain`.
 
-    `untaught` is what no teacher teaches; a loss is named where it is not the default one.
+    `untaught` is what no teacher teaches, `rewarded` what learns from the game's reward beside one;
+    a loss is named where it is not the default one.
     """
     words = [] if cfg.use_teacher else ["untaught"]
     if cfg.use_curiosity:
         words += ["curious", "rnd" if cfg.curiosity_source == "rnd" else cfg.curiosity]
+    if cfg.use_teacher and not cfg.c_ext.is_zero:
+        words.append("rewarded")
     words = words or ["plain"]
     if cfg.use_uncertainty:
         words.append("uncertain")

@@ -6,6 +6,7 @@ Without flags: the best teacher in teachers/, into net3. Ends with a table and, 
 all of it as one line of JSON.
 """
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,8 @@ def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
     scores = recorded_scores(task.teacher_path, task.env_id, n_games)
     if scores is None:
+        keep = f"python eval_teacher.py --teacher_chkpt {shlex.quote(str(task.teacher_path))}"
+        print(f"no score of the teacher is on record; to keep one: {keep} --write_score")
         scores = evaluate_modes(
             task.teacher, envs, n_games, seed=EVAL_SEED, device=task.device, title="teacher"
         )

@@ -102,6 +102,18 @@ def test_progress_counts_games():
     assert bar.counted == 9
 
 
+def test_progress_goes_on_within_a_game_that_lasts():
+    notes = []
+
+    class Bar:
+        def update(self, n, note=""):
+            notes.append((n, note))
+
+    play(ScriptedEnvs([[250]]), constant_policy(1), 1, progress=Bar())  # pyright: ignore[reportArgumentType] (a fake)
+    within = [(0, "after 100 steps each"), (0, "after 200 steps each")]
+    assert notes == [*within, (1, "score 250.0")]
+
+
 def test_mean_sd_and_interval_match_hand_calculation():
     score = score_of(2, 4, 4, 4, 5, 5, 7, 9)  # sum of squared deviations from the mean of 5: 32
     assert score.mean == 5

@@ -371,7 +371,7 @@ def test_ppo_learns_by_the_schedules(monkeypatch, finished, tmp_path, kickstarte
     np.testing.assert_allclose(found, list(expected), rtol=1e-6, atol=1e-9)
 
 
-def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path):
+def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path, capsys):
     """Curves, ladder and schedules begin where the teacher ends, and all layers learn at once."""
     monkeypatch.chdir(tmp_path)
     teacher = only(finished, "teachers/*.zip")
@@ -379,6 +379,7 @@ def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_pat
     small = [word for word in SMALL if word not in ("--network", "0.1pct")]
     begun = ["--init_from", str(teacher), "--run_dir", "run", "--teachers_dir", "made"]
     assert run_main(monkeypatch, ppo_teacher, str(2 * done), *small, *begun) == 0
+    assert f"\ngoing on at step {done:,}\n" in capsys.readouterr().out
     steps, rates = zip(*logged(Path("run"), "train/learning_rate"), strict=True)
     assert min(steps) > done
     assert max(rates) <= TeacherConfig().learning_rate(0.5)

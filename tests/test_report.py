@@ -135,3 +135,13 @@ def test_a_share_of_a_teacher_that_may_be_no_better_than_the_floor_is_in_doubt(t
     record |= {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "r"}
     line = "\nin doubt as     the teacher cannot be told from the floor (95 %)\n"
     assert (line in report.describe(record)) == doubt
+
+
+def test_the_command_for_the_curves_can_be_pasted_whatever_the_folder_is_called():
+    run, floors = trained(), Floors(score_of(0.0), score_of(1.0), 0, 1, 0)
+    reference = Reference({"sampled": score_of(5.0)}, floors)
+    network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
+    student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
+    record = report.report(network, "t.zip", run, reference, student, fresh)
+    record |= {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "my runs/1"}
+    assert report.describe(record).endswith("\ncurves          tensorboard --logdir 'my runs/1'")

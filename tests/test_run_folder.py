@@ -74,6 +74,8 @@ def test_a_file_that_a_run_reads_again_must_be_the_one_that_it_began_with(tmp_pa
         check_files(run_dir, record, {"kickstart": elsewhere})
     for unknown in (None, "damaged"):  # as in folders of before
         check_files(run_dir, record | {"sha256": unknown}, {"kickstart": elsewhere})
+    with pytest.raises(FileNotFoundError, match=rf"--resume {run_dir} needs --kickstart {path}"):
+        check_files(run_dir, record, {"kickstart": path})
 
 
 def test_a_run_that_is_lengthened_changes_in_that_alone(tmp_path):

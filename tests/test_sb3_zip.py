@@ -17,7 +17,10 @@ from torch import nn
 from zips import as_bytes, saved, stock_model, tiny_state, write_zip
 
 from distill import sb3_zip
+from distill.ppo.predecessors import first_step
+from distill.sb3_archive import steps_in_header
 from distill.sb3_zip import read_actor
+from distill.teacher_config import TeacherConfig
 
 
 class Bomb:
@@ -41,6 +44,23 @@ def refusal(path):
     assert message.startswith(str(path))
     assert "\n" not in message
     return message
+
+
+def test_a_stock_zip_says_how_long_it_was_trained(tmp_path):
+    model = stock_model(PPO)
+    model.num_timesteps = 768
+    path = saved(model, tmp_path / "mine.zip")
+    assert steps_in_header(path) == 768
+    assert first_step(TeacherConfig(init_from=path)) == 768
+    named = path.rename(tmp_path / "envPongNoFrameskip-v4_20260102-030405_n_iters500.zip")
+    assert first_step(TeacherConfig(init_from=named)) == 500  # as the studies count
+
+
+@pytest.mark.parametrize("said", [None, -1, 3.5, "many"])
+def test_a_zip_that_says_nothing_of_its_steps_has_none(tmp_path, said):
+    assert steps_in_header(write_zip(tmp_path / "t.zip", tiny_state())) == 0
+    path = write_zip(tmp_path / "t.zip", tiny_state(), header={"num_timesteps": said})
+    assert steps_in_header(path) == 0
 
 
 def test_a_directory_is_refused(tmp_path):

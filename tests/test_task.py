@@ -61,6 +61,8 @@ def test_a_teacher_of_another_game_is_named_as_one():
         ({"use_uncertainty": True}, "plain-uncertain"),
         ({"use_uncertainty": True, "use_curiosity": True}, "curious-both-uncertain"),
         ({"w_distill": LinearSchedule(0, 0), "c_ext": LinearSchedule(1, 1)}, "untaught"),
+        ({"c_ext": LinearSchedule(1, 1)}, "rewarded"),
+        ({"c_ext": LinearSchedule(1, 1), "use_curiosity": True}, "curious-both-rewarded"),
     ],
 )
 def test_a_run_is_named_after_what_it_learns_from(settings, kind):

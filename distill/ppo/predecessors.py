@@ -8,6 +8,7 @@ from distill.envs import make_atari
 from distill.errors import of_setting
 from distill.networks import ActorCritic
 from distill.player import find_game, load_player
+from distill.sb3_archive import steps_in_header
 from distill.schedules import refuse_over
 from distill.student_files import load_student
 from distill.teacher import CPU, FrozenPolicy, load_actor_critic, load_teacher
@@ -39,7 +40,7 @@ def first_step(cfg: TeacherConfig) -> int:
     """Return the step that a new run begins at: that of the teacher it goes on from, or 0."""
     if cfg.init_from is None or not is_teacher(cfg.init_from):
         return 0
-    return steps_of(cfg.init_from)
+    return steps_of(cfg.init_from) or steps_in_header(cfg.init_from)
 
 
 def check_steps(cfg: TeacherConfig) -> None:
