@@ -101,10 +101,14 @@ def draw_studies(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
 
 def draw_arms(grids: dict[str, list[Cell]]) -> Iterator[tuple[str, Figure]]:
     """Draw the figures of what curiosity does, with their files' names."""
-    cells, today = grids["curiosity"], grids["curiosity_defaults"]
+    cells, usual = grids["curiosity"], f"temperature {DistillConfig.temperature:g}"
     differences = {
-        f"{title},\ntemperature {temperature:g}": found
-        for temperature, arms in ((DistillConfig.temperature, today), (1, cells))
+        f"{title},\n{where}": found
+        for where, arms in (
+            (usual, grids["curiosity_defaults"]),
+            (f"{usual}, Breakout", grids["curiosity_breakout"]),
+            ("temperature 1", cells),
+        )
         for title, found in differences_by_arm(arms).items()
     }
     shown = {
