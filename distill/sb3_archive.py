@@ -62,7 +62,7 @@ def steps_in_header(path: Path) -> int:
         ValueError: as `read_archive`.
     """
     steps = read_archive(path)[1].get("num_timesteps")
-    return steps if isinstance(steps, int) and steps > 0 else 0
+    return steps if type(steps) is int and steps > 0 else 0  # JSON's true is an int, too
 
 
 def _hint_at_networks(folder: Path) -> str:

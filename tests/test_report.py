@@ -1,5 +1,7 @@
 """What a finished run says of its ICM: one whose answers are known, and in words."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from fakes import collapse, trained
 from scripted import score_of
 
 from distill import report
+from distill.evaluation import Score
 from distill.fidelity import Fidelity
 from distill.floors import Floors
 from distill.icm import ICM
@@ -117,6 +120,16 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
     assert record["score_share"] == 0.5
 
 
+def a_record(teacher: Score) -> dict[str, Any]:
+    """Report a small run whose teacher has this score and whose floor's games score 1, 1, 2, 1."""
+    floors = Floors(score_of(0.0), score_of(1.0, 1.0, 2.0, 1.0), 0, 1, 0)
+    reference = Reference({"sampled": teacher}, floors)
+    network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
+    student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
+    record = report.report(network, "t.zip", trained(), reference, student, fresh)
+    return record | {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "r"}
+
+
 @pytest.mark.parametrize(
     ("teacher", "doubt"),
     [
@@ -127,21 +140,11 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
     ],
 )
 def test_a_share_of_a_teacher_that_may_be_no_better_than_the_floor_is_in_doubt(teacher, doubt):
-    run, floors = trained(), Floors(score_of(0.0), score_of(1.0, 1.0, 2.0, 1.0), 0, 1, 0)
-    reference = Reference({"sampled": score_of(*teacher)}, floors)
-    network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
-    student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
-    record = report.report(network, "t.zip", run, reference, student, fresh)
-    record |= {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "r"}
+    record = a_record(score_of(*teacher))
     line = "\nin doubt as     the teacher cannot be told from the floor (95 %)\n"
     assert (line in report.describe(record)) == doubt
 
 
 def test_the_command_for_the_curves_can_be_pasted_whatever_the_folder_is_called():
-    run, floors = trained(), Floors(score_of(0.0), score_of(1.0), 0, 1, 0)
-    reference = Reference({"sampled": score_of(5.0)}, floors)
-    network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
-    student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
-    record = report.report(network, "t.zip", run, reference, student, fresh)
-    record |= {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "my runs/1"}
+    record = a_record(score_of(5.0)) | {"run_dir": "my runs/1"}
     assert report.describe(record).endswith("\ncurves          tensorboard --logdir 'my runs/1'")

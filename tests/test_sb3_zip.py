@@ -56,7 +56,7 @@ def test_a_stock_zip_says_how_long_it_was_trained(tmp_path):
     assert first_step(TeacherConfig(init_from=named)) == 500  # as the studies count
 
 
-@pytest.mark.parametrize("said", [None, -1, 3.5, "many"])
+@pytest.mark.parametrize("said", [None, True, -1, 3.5, "many"])
 def test_a_zip_that_says_nothing_of_its_steps_has_none(tmp_path, said):
     assert steps_in_header(write_zip(tmp_path / "t.zip", tiny_state())) == 0
     path = write_zip(tmp_path / "t.zip", tiny_state(), header={"num_timesteps": said})
