@@ -31,15 +31,15 @@ from distill.settings import check, option
 from distill.teacher_files import NETWORK_SUFFIXES, OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
-LEVEL_GRIDS = (  # studies scored over as many games as teachers
+FULLY_SCORED = (  # studies scored over as many games as teachers
     *("best", "best_losses", "temperatures", "students", "updates", "states", "methods"),
     *("budgets", "teachers", "breakout", "curiosity_breakout"),
 )
-ARM_GRIDS = (  # over half as many
+HALF_SCORED = (  # over half as many
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
     *("curiosity", "curiosity_defaults"),
 )
-GRIDS = (*LEVEL_GRIDS, *ARM_GRIDS)
+GRIDS = (*FULLY_SCORED, *HALF_SCORED)
 BENCH_PARTS = (
     *("emulator", "labels", "update", "update_512"),
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,13 +37,13 @@ def draw_game(axes: Axes, points: Sequence[Point], env_id: str) -> None:
     """
     mine = [p for p in points if p.env_id == env_id]
     for kind, (name, tag, style) in LINES.items():
-        runs = dict.fromkeys(p.run for p in mine if p.kind == kind)
-        for run, label in zip(runs, once(name), strict=False):
+        for i, run in enumerate(dict.fromkeys(p.run for p in mine if p.kind == kind)):
+            label = "" if i else name
             axes.plot(*curve(mine, run, tag), style, linewidth=1, label=label)
     for tag, style in (("eval/teacher", "--"), ("eval/floor", ":")):
         last = {p.run: p.value for p in mine if p.tag == tag}
-        labels = once(tag.removeprefix("eval/"))
-        for value, label in zip(sorted(set(last.values())), labels, strict=False):
+        for i, value in enumerate(sorted(set(last.values()))):
+            label = "" if i else tag.removeprefix("eval/")
             axes.axhline(value, linestyle=style, color="gray", label=label)
     finish(axes, env_id)
 
@@ -64,14 +64,10 @@ def draw_by_name(
         runs.setdefault(name, []).append(run)
     for name, called_so in runs.items():
         n_seeds = len({point.seed for point in points if point.run in called_so})
-        labels = once(name + (f", {n_seeds} seeds" if n_seeds > 1 else ""))
-        for run, label in zip(called_so, labels, strict=False):
+        full_name = name + (f", {n_seeds} seeds" if n_seeds > 1 else "")
+        for i, run in enumerate(called_so):
+            label = "" if i else full_name
             axes.plot(*curve(points, run, TEACHER_CURVE), colors[name], label=label)
-
-
-def once(name: str) -> Iterator[str]:
-    """Label the first line with the name and all further ones with nothing."""
-    return itertools.chain([name], itertools.repeat(""))
 
 
 def colors_of(names: Iterable[str]) -> dict[str, str]:

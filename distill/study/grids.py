@@ -16,7 +16,7 @@ Block = Mapping[str, Sequence[str]]  # names of values, by axis
 # A study scores its students once, at the end, by the policy that is compared: sampled actions.
 BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 # Over as many games as a teacher where a level is asked for, over half as many where arms compete
-# (tool_config.ARM_GRIDS): on one core 100 games of Freeway last twice as long as training on a
+# (tool_config.HALF_SCORED): on one core 100 games of Freeway last twice as long as training on a
 # quarter of the budget, and a standard error of 1.5 % of the teacher's range (Freeway; Pong 0.7 %)
 # is made up for by more seeds. Breakout's, of 7 %, would not be.
 ARM_GAMES = DistillConfig.n_eval_episodes // 2

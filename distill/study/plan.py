@@ -12,7 +12,7 @@ from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS
-from distill.tool_config import ARM_GRIDS
+from distill.tool_config import HALF_SCORED
 
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")  # changes nothing
 
@@ -75,7 +75,7 @@ def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillC
     settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
     if grid not in BY_DEFAULTS:
         settings |= AT_ONE
-    if grid in ARM_GRIDS:
+    if grid in HALF_SCORED:
         settings["n_eval_episodes"] = ARM_GAMES
     for axis, value in labels.items():
         settings |= AXES[axis][value] if axis in AXES else {}
