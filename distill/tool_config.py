@@ -22,7 +22,6 @@ from distill.parsing import (
     flag,
     nonnegative_int,
     number,
-    one_of,
     parallel_games,
     positive,
     positive_int,
@@ -45,6 +44,15 @@ BENCH_PARTS = (
     *("loop", "loop_1", "loop_curious", "loop_uncertain"),
     *("ppo", "ppo_preset", "sb3"),
 )
+
+
+STUDY_SUFFIXES = (".yaml", ".yml")  # of a study of one's own
+
+
+def _grid(text: str) -> str:
+    if Path(text).suffix not in STUDY_SUFFIXES and text not in GRIDS:
+        raise ValueError(f"one of {', '.join(GRIDS)}, or a .yaml file")
+    return text
 
 
 def _bench_parts(text: str) -> str:
@@ -161,7 +169,9 @@ class Shard(NamedTuple):
 class CompareConfig:
     """Settings of scripts/compare.py."""
 
-    grid: str = option("curiosity", f"study to run, one of {', '.join(GRIDS)}", one_of(*GRIDS))
+    grid: str = option(
+        "curiosity", f"study to run, one of {', '.join(GRIDS)}, or a .yaml file of your own", _grid
+    )
     out: Path = option(Path("runs/study"), "folder of the runs, shared by all grids", Path)
     workers: int | None = option(None, "runs at a time (default: one a core)", positive_int)
     n_threads: int = option(1, "threads of each run", positive_int)
@@ -176,6 +186,16 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def study_file(self) -> Path | None:
+        """The file of a study of one's own, if it is one."""
+        return None if self.grid in GRIDS else Path(self.grid)
+
+    @property
+    def name(self) -> str:
+        """What the study is called."""
+        return Path(self.grid).stem
 
 
 @dataclass(frozen=True)

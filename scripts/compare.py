@@ -4,10 +4,12 @@
     python scripts/compare.py --grid curiosity              # run them, one a core at a time
     python scripts/compare.py --grid curiosity --shard 1/2  # half of them, on one of two machines
     python scripts/compare.py --grid curiosity --known scripts/results/distillation.csv  # the rest
+    python scripts/compare.py --grid mine.yaml              # a question of your own, as README says
 
-Start it again, and it goes on: finished runs are skipped, broken ones continue from their
-checkpoints. The runs, their logs and a manifest with a line a run are below --out;
-`python scripts/make_figures.py --collect OUT/*/` takes their results into the pages.
+It ends with a table of what was found, which --dry_run shows on the way. Start it again, and it
+goes on: finished runs are skipped, broken ones continue from their checkpoints. The runs, their
+logs and a manifest with a line a run are below --out; `python scripts/make_figures.py --collect
+OUT/*/` takes the results of studies that have a name into the pages.
 """
 
 import sys
@@ -24,33 +26,47 @@ from distill.files import check_folder
 from distill.progress import Interruption, Progress
 from distill.rows import read_rows
 from distill.study.axes import BEST, GRADES
-from distill.study.cells import by_identity
+from distill.study.cells import by_identity, cells_of
+from distill.study.custom import plan_custom
 from distill.study.jobs import Job, make_jobs
-from distill.study.outcomes import Outcome
+from distill.study.outcomes import Outcome, read_outcome
 from distill.study.plan import Run, plan
 from distill.study.rungs import teachers_by_grade
 from distill.study.runner import Study
+from distill.study.summary import summary
 from distill.tool_config import CompareConfig, Shard
+
+OF_NAMES = cli.Switch[CompareConfig](
+    "a study's name for --grid", lambda cfg: cfg.study_file is None, ("teachers_dir",)
+)
 
 
 def planned_runs(cfg: CompareConfig) -> list[Run]:
     """List this shard's runs, without those that are known.
 
     Raises:
-        FileNotFoundError: if no teacher of the grid's games has a grade, or there is no file of
-            known runs.
-        ValueError: if that is damaged.
+        FileNotFoundError: if a file or a teacher is not there.
+        ValueError: if a file is damaged.
     """
     known = read_known(cfg.known) if cfg.known is not None else {}
-    teachers = teachers_by_grade(cfg.teachers_dir)
-    runs = plan(cfg.grid, teachers)
+    runs = graded_runs(cfg) if cfg.study_file is None else plan_custom(cfg.study_file)
+    return [run for run in shard_of(runs, cfg.shard) if run.id not in known]
+
+
+def graded_runs(cfg: CompareConfig) -> list[Run]:
+    """List the runs of a study that has a name.
+
+    Raises:
+        FileNotFoundError: if no teacher of its games has a grade.
+    """
+    runs = plan(cfg.grid, teachers_by_grade(cfg.teachers_dir))
     if not runs:
         wanted = f'"grade": one of {", ".join((BEST, *GRADES))}'
         raise FileNotFoundError(
             f"--teachers_dir {cfg.teachers_dir} has no teacher whose .json says {wanted}, of a game"
             f" of --grid {cfg.grid}"
         )
-    return [run for run in shard_of(runs, cfg.shard) if run.id not in known]
+    return runs
 
 
 def read_known(path: Path) -> dict[str, Outcome]:
@@ -85,30 +101,52 @@ def describe(job: Job) -> str:
     return f"{job.run.id}  {job.status:<9} {labels}"
 
 
-def summary(jobs: Sequence[Job]) -> str:
+def count(jobs: Sequence[Job]) -> str:
     """Count the jobs by how they stand."""
     counts = Counter(job.status for job in jobs)
     return ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to run"
+
+
+def show(cfg: CompareConfig, jobs: Sequence[Job]) -> None:
+    """Print what is known by now, and how the jobs stand."""
+    if text := summary(cells_of([job.run for job in jobs], found_by(jobs))):
+        print(f"\n{text}\n")
+    print(f"{cfg.name}: {count(jobs)}")
+
+
+def found_by(jobs: Sequence[Job]) -> dict[str, Outcome]:
+    """Read the results of the jobs that are done; one that is damaged is told and left out."""
+    found: dict[str, Outcome] = {}
+    for job in jobs:
+        if job.status == "done":
+            try:
+                outcome = read_outcome(job.folder)
+            except (ValueError, FileNotFoundError) as error:
+                sys.stderr.write(f"left out: {error}\n")
+                continue
+            assert outcome is not None, job.folder  # it is done
+            found[job.run.id] = outcome
+    return found
 
 
 def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
     """Run what is not done; returns whether it was interrupted."""
     shard = f"_{cfg.shard.part}-of-{cfg.shard.n}" if cfg.shard.n > 1 else ""
     todo = [job for job in jobs if job.status != "done"]
-    progress = Progress(sum(job.run.cfg.total_steps for job in todo), title=cfg.grid)
+    progress = Progress(sum(job.run.cfg.total_steps for job in todo), title=cfg.name)
 
     def on_change(job: Job) -> None:
         if job.status != "running":
             progress.say(f"{describe(job)}  {job.seconds:,.0f} s")
         if job.status in ("done", "failed", "elsewhere"):
-            progress.update(job.run.cfg.total_steps, f"({summary(jobs)})")
+            progress.update(job.run.cfg.total_steps, f"({count(jobs)})")
 
     n_workers = cfg.workers or n_cores()
     progress.say(f"{len(todo)} runs, {n_workers} at a time; their logs: {cfg.out}/*.log")
     with Interruption() as interruption:
         Study(
             jobs,
-            cfg.out / f"manifest_{cfg.grid}{shard}.jsonl",
+            cfg.out / f"manifest_{cfg.name}{shard}.jsonl",
             n_workers=n_workers,
             flags=("--n_threads", str(cfg.n_threads), "--device", cfg.device),
             n_retries=cfg.retries,
@@ -120,15 +158,19 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
 
 def main() -> None:
     """List the grid, or run it."""
-    cfg = cli.parse_settings(CompareConfig, __doc__ or "")
+    asked = cli.parse_command(CompareConfig, __doc__ or "")
+    cfg = asked.settings
+    cli.refuse_unheard(asked, [OF_NAMES])
     resolve_device(cfg.device)  # else each run would fail by itself
     jobs = make_jobs(planned_runs(cfg), cfg.out)
-    if cfg.dry_run or not jobs:
-        print("\n".join([*map(describe, jobs), f"{cfg.grid}: {summary(jobs)}"]))
+    if cfg.dry_run:
+        print("".join(f"{describe(job)}\n" for job in jobs), end="")
+    if cfg.dry_run or all(job.status == "done" for job in jobs):
+        show(cfg, jobs)
         return
     check_folder(cfg.out, flag="--out")
     interrupted = run_study(cfg, jobs)
-    print(f"{cfg.grid}: {summary(jobs)}")
+    show(cfg, jobs)
     if interrupted:
         sys.stderr.write("stopped; the same command goes on\n")
         raise KeyboardInterrupt

@@ -41,6 +41,7 @@ from distill.study.estimates_figure import draw_estimates
 from distill.study.ladder_figure import draw_ladder
 from distill.study.markdown import with_sections, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
+from distill.study.plan import plan
 from distill.study.probe import Probe
 from distill.study.published import comparable, draw_published
 from distill.study.rungs import read_rungs, teachers_by_grade
@@ -66,7 +67,7 @@ def read_grids() -> dict[str, list[Cell]]:
     """Lay out all grids, with what is known of their cells."""
     outcomes = beside_teachers(read_rows(OUTCOMES, Outcome), read_rungs(TEACHERS))
     teachers, done = teachers_by_grade(TEACHERS), by_identity(outcomes)
-    return {grid: cells_of(grid, teachers, done) for grid in GRIDS}
+    return {grid: cells_of(plan(grid, teachers), done) for grid in GRIDS}
 
 
 def draw_learning(students: Sequence[Cell]) -> Iterator[tuple[str, Figure]]:

@@ -10,8 +10,11 @@ import compare
 import pytest
 from in_process import run_main
 
+from distill.run_folder import create_run
 from distill.study.axes import BEST, GAMES, GRADES
-from distill.study.plan import plan
+from distill.study.custom import plan_custom
+from distill.study.plan import Run, plan
+from distill.study.summary import LEGEND
 from distill.tool_config import Shard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,6 +152,81 @@ def test_shards_part_no_pair_and_have_some_of_every_game(grid):
     pairs = [{(run.labels["game"], run.labels["seed"]) for run in part} for part in parts]
     assert not pairs[0] & pairs[1]
     assert [{game for game, _ in part} for part in pairs] == [games, games]
+
+
+STUDY = "seeds: 2\naxes: {arm: {plain: {}, curious: {use_curiosity: true}}}\n"
+SCORES = {("plain", 0): 27.0, ("plain", 1): 29.0, ("curious", 0): 28.0, ("curious", 1): 30.0}
+
+
+def finish(run: Run, folder: Path, score: float) -> None:
+    """Leave what a run leaves that scored so much of a teacher's 31, the floor 21."""
+    create_run(folder, run.cfg)
+    found = {"mean": score, "ci95": [score, score], "n_games": 100}
+    result = {
+        "env_id": run.cfg.env, "teacher_chkpt": "t.zip", "student": "net3", "settings": {},
+        "student_parameters": 1, "score_share": (score - 21) / 10, "kl": 0.25, "agreement": 0.9,
+        "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
+        "floors": {"random": {"mean": 0.0}, "constant": {"mean": 21.0}}, "fresh_kl": 0.5,
+        "teacher_score": {"sampled": {"mean": 31.0}}, "student_score": {"sampled": found},
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_a_study_of_ones_own_is_listed_and_tells_what_is_known_by_now(tmp_path, command):
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    status, out, err = command("--grid", "mine.yaml", "--dry_run")
+    assert (status, err) == (0, "")
+    *runs, counted = out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in runs] == [
+        f"planned   seed {seed}, game Freeway, arm {arm}"
+        for seed in (0, 1)
+        for arm in ("plain", "curious")
+    ]
+    assert counted == "mine: 4 planned"
+
+    for run in plan_custom(tmp_path / "mine.yaml"):
+        score = SCORES[run.labels["arm"], run.cfg.seed]
+        finish(run, tmp_path / "runs" / "study" / run.id, score)
+    status, out, err = command("--grid", "mine.yaml")
+    assert (status, err) == (0, "")
+    assert out == (
+        "\narm              score   share of the teacher's  n         KL, nats  s\n"
+        "plain    28.00 / 31.00  70.0 % (-57.1 to 197.1)  2  0.2500 / 0.5000  3\n"
+        "curious  29.00 / 31.00  80.0 % (-47.1 to 207.1)  2  0.2500 / 0.5000  3\n"
+        f"{LEGEND}\n"
+        "curious - plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n"
+        "\nmine: 4 done\n"
+    )
+
+
+def test_a_damaged_result_is_left_out_and_told(tmp_path, command):
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    runs = plan_custom(tmp_path / "mine.yaml")
+    folders = [tmp_path / "runs" / "study" / run.id for run in runs]
+    for run, folder in zip(runs, folders, strict=True):
+        finish(run, folder, 30.0)
+    (folders[-1] / "result.json").write_text("{}")
+    status, out, err = command("--grid", "mine.yaml", "--dry_run")
+    assert status == 0
+    assert err.startswith("left out: ")
+    assert f"{runs[-1].id}/result.json is damaged" in err
+    assert "  1 of 2  " in out
+
+
+def test_graded_teachers_are_of_studies_that_have_a_name(tmp_path, command):
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    status, out, err = command("--grid", "mine.yaml", "--teachers_dir", "mine")
+    assert (status, out) == (2, "")
+    assert err == (
+        "compare.py: error: --teachers_dir without a study's name for --grid would change nothing\n"
+    )
+
+
+def test_another_word_for_a_study_is_refused(command):
+    status, out, err = command("--grid", "mine")
+    assert (status, out) == (2, "")
+    assert err.startswith("compare.py: error: --grid must be one of best, ")
+    assert err.endswith(", or a .yaml file, got 'mine'\n")
 
 
 def test_failed_runs_are_counted_and_named_and_the_others_done(command, teachers):

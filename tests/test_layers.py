@@ -25,10 +25,10 @@ LAYERS = (
     "checkpoint student_files labels advantages objective scoring run_state metrics"
     " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"
     " study.estimates_figure study.ladder_figure study.augmented_figure"
-    " study.published study.arms study.verdicts",
+    " study.published study.arms study.verdicts study.summary",
     "training task player report bench_parts"
     " ppo.algorithm ppo.predecessors ppo.warm_start ppo.ladder ppo.callback ppo.process"
-    " study.jobs study.runner",
+    " study.jobs study.runner study.custom",
 )
 LAYER_OF = {f"distill.{name}": i for i, names in enumerate(LAYERS) for name in names.split()}
 MODULES = {

@@ -16,6 +16,7 @@ from distill.rows import read_rows
 from distill.student_files import save_student
 from distill.study import markdown, tables
 from distill.study.axes import BEST, GAMES, GRADES
+from distill.study.custom import plan_custom
 from distill.study.probe import Probe
 from distill.study.rungs import read_rungs
 from distill.study.small_ppo import SmallScore
@@ -132,6 +133,15 @@ def test_the_student_in_a_program_of_ones_own_acts(tmp_path, monkeypatch):
     assert names["student"].action_net.weight.equal(student.action_net.weight)
     assert names["action"].shape == (1,)
     assert 0 <= int(names["action"]) < 6
+
+
+def test_the_study_of_ones_own_is_one(tmp_path, monkeypatch):
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    runs = plan_custom(tmp_path / "mine.yaml")
+    assert f"trains these {len(runs)} students" in README
+    assert {run.labels["arm"] for run in runs} == {"plain", "curious"}
 
 
 def test_ci_runs_the_readmes_test_command():

@@ -41,7 +41,7 @@ def runs_of(grid: str, **labels: str) -> list[Run]:
 
 
 def cells_of(grid: str, outcomes: list[Outcome]) -> list[Cell]:
-    return lay_out(grid, TEACHERS, by_identity(outcomes))
+    return lay_out(plan(grid, TEACHERS), by_identity(outcomes))
 
 
 def cell_of(cells: list[Cell], **labels: str) -> Cell:

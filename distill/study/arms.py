@@ -16,7 +16,7 @@ ROW = ("teacher", "budget", "arm")  # a row for each combination
 SharesBySeed = Mapping[str, Mapping[int, float]]  # game -> seed -> share of the teacher's score
 
 
-def shares_of(cells: Sequence[Cell], **labels: str) -> SharesBySeed:
+def shares_of(cells: Sequence[Cell], /, **labels: str) -> SharesBySeed:
     """Collect the shares of the cells with these labels, by game and seed."""
     found: dict[str, dict[int, float]] = {}
     for cell in cells_with(cells, **labels):

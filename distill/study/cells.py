@@ -1,14 +1,13 @@
 """The cells of a grid, that is its runs without their seeds, and what is known of each."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from distill.device import sets_apart, was_float32
 from distill.study.outcomes import Outcome
-from distill.study.plan import Run, plan
+from distill.study.plan import Run
 
 # What tells the rows of a table apart, where it differs at all.
 ROW_AXES = (
@@ -59,28 +58,25 @@ def by_identity(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     return {outcome.identity: outcome for outcome in outcomes}
 
 
-def cells_of(
-    grid: str, teachers: Mapping[tuple[str, str], Path], done: Mapping[str, Outcome]
-) -> list[Cell]:
-    """Lay a grid out, the most wanted first, with what is known of each cell.
+def cells_of(runs: Sequence[Run], done: Mapping[str, Outcome]) -> list[Cell]:
+    """Gather the runs of a study in cells, the most wanted first, with what is known of each.
 
     Args:
-        grid: its name.
-        teachers: zips by game and grade.
+        runs: as a plan lists them.
         done: outcomes, as `by_identity` indexes them.
     """
-    cells: dict[tuple[str, ...], list[Run]] = {}
-    for run in plan(grid, teachers):
-        cells.setdefault(tuple(run.labels_without_seed.values()), []).append(run)
+    cells: dict[frozenset[tuple[str, str]], list[Run]] = {}
+    for run in runs:
+        cells.setdefault(frozenset(run.labels_without_seed.items()), []).append(run)
     return [
         Cell(
-            runs[0].labels_without_seed, len(runs), [done[run.id] for run in runs if run.id in done]
+            mine[0].labels_without_seed, len(mine), [done[run.id] for run in mine if run.id in done]
         )
-        for runs in cells.values()
+        for mine in cells.values()
     ]
 
 
-def cells_with(cells: Sequence[Cell], **labels: str) -> list[Cell]:
+def cells_with(cells: Sequence[Cell], /, **labels: str) -> list[Cell]:
     """Choose the cells that have these labels, whatever else they have."""
     return [cell for cell in cells if labels.items() <= cell.labels.items()]
 

@@ -26,8 +26,8 @@ class Run(NamedTuple):
 
     @property
     def labels_without_seed(self) -> dict[str, str]:
-        """Return the labels without the seed, the axes in alphabetical order."""
-        return {axis: self.labels[axis] for axis in sorted(self.labels) if axis != "seed"}
+        """Return the labels without the seed."""
+        return {axis: value for axis, value in self.labels.items() if axis != "seed"}
 
     @property
     def id(self) -> str:
