@@ -42,6 +42,10 @@ class Progress:
             self._last_line = time.monotonic()
             self.say(self._line(note))
 
+    def reach(self, done: int, note: str = "") -> None:
+        """Count up to `done` units in all."""
+        self.update(done - self._done, note)
+
     def say(self, text: str) -> None:
         """Print a line without breaking the bar; work goes on if nobody can read it any more."""
         with suppress(OSError):

@@ -52,6 +52,16 @@ def read_metrics(run_dir: Path) -> list[Metric]:
     return read_rows(run_dir / METRICS, Metric, is_being_written=True)
 
 
+def last_step(run_dir: Path) -> int:
+    """Return the step of the last row that a run has logged so far; 0 before its first.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    rows = read_metrics(run_dir)
+    return rows[-1].step if rows else 0
+
+
 def wait_for_a_later_name(run_dir: Path) -> None:
     """Wait until an event file made now comes after those that are there.
 

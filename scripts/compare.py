@@ -35,6 +35,7 @@ from distill.study.rungs import teachers_by_grade
 from distill.study.runner import Study
 from distill.study.summary import summary
 from distill.tool_config import CompareConfig, Shard
+from distill.tracking import last_step
 
 OF_NAMES = cli.Switch[CompareConfig](
     "a study's name for --grid", lambda cfg: cfg.study_file is None, ("teachers_dir",)
@@ -107,6 +108,17 @@ def count(jobs: Sequence[Job]) -> str:
     return ", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing to run"
 
 
+def steps_of(job: Job) -> int:
+    """Return how many of a job's steps are behind it: all where nothing more is done for it."""
+    total_steps = job.run.cfg.total_steps
+    if job.status in ("done", "failed", "elsewhere"):
+        return total_steps
+    try:
+        return min(total_steps, last_step(job.folder))
+    except ValueError:  # its file is damaged, which is for the run itself to say
+        return 0
+
+
 def show(cfg: CompareConfig, jobs: Sequence[Job]) -> None:
     """Print what is known by now, and how the jobs stand."""
     if text := summary(cells_of([job.run for job in jobs], found_by(jobs))):
@@ -133,13 +145,16 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
     """Run what is not done; returns whether it was interrupted."""
     shard = f"_{cfg.shard.part}-of-{cfg.shard.n}" if cfg.shard.n > 1 else ""
     todo = [job for job in jobs if job.status != "done"]
-    progress = Progress(sum(job.run.cfg.total_steps for job in todo), title=cfg.name)
+    total_steps = sum(job.run.cfg.total_steps for job in todo)
+    progress = Progress(total_steps, done=sum(map(steps_of, todo)), title=cfg.name)
+
+    def on_look() -> None:
+        progress.reach(sum(map(steps_of, todo)), f"({count(jobs)})")
 
     def on_change(job: Job) -> None:
         if job.status != "running":
             progress.say(f"{describe(job)}  {job.seconds:,.0f} s")
-        if job.status in ("done", "failed", "elsewhere"):
-            progress.update(job.run.cfg.total_steps, f"({count(jobs)})")
+        on_look()
 
     n_workers = cfg.workers or n_cores()
     progress.say(f"{len(todo)} runs, {n_workers} at a time; their logs: {cfg.out}/*.log")
@@ -151,6 +166,7 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
             flags=("--n_threads", str(cfg.n_threads), "--device", cfg.device),
             n_retries=cfg.retries,
             on_change=on_change,
+            on_look=on_look,
         ).run(lambda: interruption.requested)
     progress.close()
     return interruption.requested

@@ -13,9 +13,11 @@ from in_process import run_main
 from distill.run_folder import create_run
 from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.custom import plan_custom
+from distill.study.jobs import Job
 from distill.study.plan import Run, plan
 from distill.study.summary import LEGEND
 from distill.tool_config import Shard
+from distill.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
 GRADED = (BEST, *GRADES)
@@ -194,7 +196,7 @@ def test_a_study_of_ones_own_is_listed_and_tells_what_is_known_by_now(tmp_path, 
         "plain    28.00 / 31.00  70.0 % (-57.1 to 197.1)  2  0.2500 / 0.5000  3\n"
         "curious  29.00 / 31.00  80.0 % (-47.1 to 207.1)  2  0.2500 / 0.5000  3\n"
         f"{LEGEND}\n"
-        "curious - plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n"
+        "arm curious - plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n"
         "\nmine: 4 done\n"
     )
 
@@ -211,6 +213,22 @@ def test_a_damaged_result_is_left_out_and_told(tmp_path, command):
     assert err.startswith("left out: ")
     assert f"{runs[-1].id}/result.json is damaged" in err
     assert "  1 of 2  " in out
+
+
+def test_steps_are_counted_while_a_run_works(tmp_path):
+    (run,) = plan("curiosity", {("PongNoFrameskip-v4", "good"): Path("t.zip")})[:1]
+    job = Job(run, tmp_path / "run")
+    assert compare.steps_of(job) == 0
+    job.folder.mkdir()
+    with Tracker(job.folder) as tracker:
+        tracker.log({"time/fps": 1.0}, 4_096)
+        assert compare.steps_of(job) == 4_096
+        tracker.log({"time/fps": 1.0}, run.cfg.total_steps + 16)  # of the last rollout
+    assert compare.steps_of(job) == run.cfg.total_steps
+    (job.folder / "metrics.csv").write_text("nonsense\n")
+    assert compare.steps_of(job) == 0
+    job.status = "done"
+    assert compare.steps_of(job) == run.cfg.total_steps
 
 
 def test_graded_teachers_are_of_studies_that_have_a_name(tmp_path, command):

@@ -74,6 +74,14 @@ def test_a_run_is_planned_as_it_will_be_on_record(planned):
     assert identity(on_record) == run.id
 
 
+def test_truth_values_are_called_as_yaml_writes_them(planned):
+    runs = planned("seeds: 1\naxes: {data_init: [true, false]}")
+    assert [(run.labels["data_init"], run.cfg.data_init) for run in runs] == [
+        ("true", True),
+        ("false", False),
+    ]
+
+
 def test_games_are_told_by_their_titles(planned):
     runs = planned(f"seeds: 1\naxes: {{env: [PongNoFrameskip-v4, {BREAKOUT}]}}")
     assert [run.labels["game"] for run in runs] == ["Pong", "Breakout"]

@@ -29,6 +29,15 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch, capsys):
     assert re.fullmatch(line, err), err
 
 
+def test_work_may_be_told_in_all(monkeypatch, capsys):
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.0)
+    progress = Progress(20_000, done=4_000)
+    progress.reach(5_000)
+    progress.reach(7_000)
+    said = [line.split(" steps")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["5,000 of 20,000", "7,000 of 20,000"]
+
+
 def test_the_rate_counts_only_what_was_done_since_the_start(monkeypatch, capsys):
     now = iter([100.0, 110.0, 110.0, 110.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(now))

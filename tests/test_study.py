@@ -15,6 +15,7 @@ from distill.checkpoint import can_resume
 from distill.config import DistillConfig
 from distill.run_folder import create_run
 from distill.settings import to_mapping
+from distill.study import runner
 from distill.study.jobs import Job, is_finished, make_jobs, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log
@@ -61,7 +62,7 @@ def make_run(seed: int) -> Run:
     return Run("test", {"arm": "plain", "seed": str(seed)}, cfg)
 
 
-def study(jobs, out, program, *, n_workers=1, n_retries=1, on_change=None):
+def study(jobs, out, program, *, n_workers=1, n_retries=1, on_change=None, on_look=None):
     return Study(
         jobs,
         out / "manifest.jsonl",
@@ -69,6 +70,7 @@ def study(jobs, out, program, *, n_workers=1, n_retries=1, on_change=None):
         flags=("--n_threads", "1"),
         n_retries=n_retries,
         on_change=on_change or (lambda _: None),
+        on_look=on_look or (lambda: None),
         program=program,
     )
 
@@ -220,6 +222,15 @@ def test_as_many_run_at_a_time_as_there_are_workers(tmp_path, program):
 
     run_all([10, 11, 12, 13], out, program, n_workers=2, on_change=on_change)
     assert max(most) == 2
+
+
+def test_runs_are_looked_at_while_they_work(tmp_path, program, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)
+    jobs, seen = make_jobs([make_run(10), make_run(11)], tmp_path / "out"), []
+    on_look = lambda: seen.append(tuple(job.status for job in jobs))  # noqa: E731
+    study(jobs, tmp_path / "out", program, on_look=on_look).run(lambda: False)
+    assert seen[0] == ("running", "planned")
+    assert ("done", "running") in seen
 
 
 def test_a_run_that_another_study_has_finished_since_is_not_repeated(tmp_path, program):

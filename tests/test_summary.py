@@ -31,8 +31,8 @@ def test_a_study_ends_with_a_line_a_cell_and_what_its_last_axis_is_worth():
         "net3     aux    1.00 / 2.00  97.0 % (71.6 to 122.4)  2    0.0100  60\n"
         "net3     bonus  1.00 / 2.00  92.5 % (67.1 to 117.9)  2    0.0100  60\n"
         f"{LEGEND}\n"
-        "net3, aux - plain: 5.0 % (5.0 to 5.0) in 2 pairs, helps\n"
-        "net3, bonus - plain: 0.5 % (0.5 to 0.5) in 2 pairs, no effect within 2 %"
+        "net3, arm aux - plain: 5.0 % (5.0 to 5.0) in 2 pairs, helps\n"
+        "net3, arm bonus - plain: 0.5 % (0.5 to 0.5) in 2 pairs, no effect within 2 %"
     )
 
 
@@ -57,12 +57,12 @@ def test_differences_are_of_pairs_over_games():
         cell(0.2, 0.2, game="Freeway", arm="new"),
     ]
     (line,) = contrasts(cells, differing_axes(cells))
-    assert line == "new - plain: -10.0 % (-10.0 to -10.0) in 5 pairs, hurts"
+    assert line == "arm new - plain: -10.0 % (-10.0 to -10.0) in 5 pairs, hurts"
 
 
 def test_an_axis_may_have_any_name():
     cells = [cell(0.5, 0.5, game="Pong", cells="a"), cell(0.6, 0.6, game="Pong", cells="b")]
-    assert contrasts(cells, ["cells"]) == ["b - a: 10.0 % (10.0 to 10.0) in 2 pairs, helps"]
+    assert contrasts(cells, ["cells"]) == ["cells b - a: 10.0 % (10.0 to 10.0) in 2 pairs, helps"]
 
 
 def test_without_a_pair_there_is_no_difference():
@@ -74,7 +74,7 @@ def test_without_a_pair_there_is_no_difference():
 def test_a_single_pair_decides_nothing():
     cells = [cell(0.5, game="Pong", arm="plain"), cell(0.9, game="Pong", arm="new")]
     assert contrasts(cells, differing_axes(cells)) == [
-        "new - plain: 40.0 % in 1 pair, inconclusive (n unknown)"
+        "arm new - plain: 40.0 % in 1 pair, inconclusive (n unknown)"
     ]
 
 

@@ -98,7 +98,8 @@ def _values(axis: str, found: object) -> Values:
     if axis in TAKEN:
         raise ValueError(f"axes: {axis} is told by `seeds` and by env, and no name for another")
     if isinstance(found, list):
-        values = {str(value): {axis: value} for value in found if isinstance(value, str | bool)}
+        single = [value for value in found if isinstance(value, str | bool)]
+        values = {v if isinstance(v, str) else str(v).lower(): {axis: v} for v in single}
         if len(values) != len(found):
             raise ValueError(f"axis {axis} must have single values, each once, got {found}")
         found = values

@@ -22,6 +22,7 @@ from distill.study.jobs import Job, folder_now, is_finished
 PROGRAM = (sys.executable, str(ROOT / "scripts" / "run_distillation.py"))
 BAD_INPUT = 2  # a command's exit status when trying again is of no use
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 10.0
 
 
 class Worker:
@@ -82,6 +83,7 @@ class Study:
         flags: for each of them, of the machine alone, such as `--n_threads 1`.
         n_retries: further attempts at a job that fails.
         on_change: called whenever a job starts or ends.
+        on_look: called every LOOK_SECONDS while jobs run.
         program: the command line without flags.
     """
 
@@ -94,9 +96,11 @@ class Study:
         flags: Sequence[str],
         n_retries: int,
         on_change: Callable[[Job], None],
+        on_look: Callable[[], None],
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        self.jobs, self._manifest, self._on_change = jobs, manifest, on_change
+        self.jobs, self._manifest = jobs, manifest
+        self._on_change, self._on_look = on_change, on_look
         self._n_workers, self._flags, self._n_retries = n_workers, flags, n_retries
         self._program = program
         self._waiting = [job for job in jobs if job.status != "done"]
@@ -113,7 +117,7 @@ class Study:
             self._write()
 
     def _work(self, should_stop: Callable[[], bool]) -> None:
-        asked = False
+        asked, looked = False, time.monotonic()
         while self._workers or (self._waiting and not asked):
             if should_stop() and not asked:
                 asked = True
@@ -126,6 +130,9 @@ class Study:
                 self._end(worker.job, stopped=asked)
             if self._workers:
                 time.sleep(POLL_SECONDS)
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                self._on_look()
 
     def _start(self, job: Job) -> None:
         log = lock_log(job.folder.parent / f"{job.run.id}.log")

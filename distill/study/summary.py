@@ -79,7 +79,7 @@ def contrasts(cells: Sequence[Cell], axes: Sequence[str]) -> list[str]:
             where = "".join(f"{other}, " for other in row)
             pairs = "1 pair" if found.n_pairs == 1 else f"{found.n_pairs} pairs"
             lines.append(
-                f"{where}{value} - {baseline}: {percent(found.interval)} in {pairs},"
+                f"{where}{asked} {value} - {baseline}: {percent(found.interval)} in {pairs},"
                 f" {comparison.describe(found)}"
             )
     return lines
