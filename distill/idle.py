@@ -56,10 +56,25 @@ def refuse_idle(cfg: DistillConfig) -> None:
     _refuse_over_too_soon(cfg)
     _refuse_weightless(cfg)
     _refuse_unused_reward(cfg)
+    _refuse_untaught_end(cfg)
+    _refuse_idle_curiosity(cfg)
+    _refuse_idle_uncertainty(cfg)
+
+
+def _refuse_untaught_end(cfg: DistillConfig) -> None:
     if not cfg.weights(JUST_BEFORE_THE_END).keys() & {"distill", "policy"}:
         raise ValueError(
             f"--w_distill {cfg.w_distill} leaves nothing to learn from at the end (ICM trains no"
             " policy) without --c_ext above 0, or a bonus (--c_int) that is above 0 at the end, too"
+        )
+
+
+def _refuse_idle_curiosity(cfg: DistillConfig) -> None:
+    if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
+        off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]
+        raise ValueError(
+            f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
+            f" {', '.join(f'--{name} 0' for name in off)}"
         )
     if cfg.use_bonus and cfg.use_icm and cfg.icm_beta == 0:
         raise ValueError(
@@ -71,6 +86,9 @@ def refuse_idle(cfg: DistillConfig) -> None:
             "--icm_beta 1 leaves the inverse loss no weight, which alone reaches the encoder by"
             " --icm_gradient inverse"
         )
+
+
+def _refuse_idle_uncertainty(cfg: DistillConfig) -> None:
     if "bonus" in cfg.uncertain_terms and not cfg.use_bonus:
         raise ValueError(
             "--uncertainty_target both needs a bonus of --use_curiosity; without, it is distill's"
@@ -78,12 +96,6 @@ def refuse_idle(cfg: DistillConfig) -> None:
     if cfg.uncertain_terms == {"distill"} and not cfg.use_teacher:
         raise ValueError(
             "--use_uncertainty changes nothing with --uncertainty_target distill and --w_distill 0"
-        )
-    if cfg.use_curiosity and not (cfg.use_icm or cfg.use_bonus):
-        off = [name for name in ("c_int", "w_icm", "w_rnd") if getattr(cfg, name).is_zero]
-        raise ValueError(
-            f"--use_curiosity changes nothing with --curiosity {cfg.curiosity} and"
-            f" {', '.join(f'--{name} 0' for name in off)}"
         )
 
 
