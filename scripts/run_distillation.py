@@ -99,6 +99,22 @@ def find_reference(task: Task, envs: AtariEnvs, n_games: int) -> Reference:
     return Reference(scores, floors.first(n_games))
 
 
+def make_scorer(
+    task: Task, run: Distillation, reference: Reference, run_dir: Path, tracker: Tracker
+) -> Scorer:
+    """Build what scores the student, on the way and in the end."""
+    return Scorer(
+        run.scored_student,
+        reference,
+        run_dir=run_dir,
+        tracker=tracker,
+        metadata={"teacher": task.teacher_path.name, "env_id": task.env_id},
+        seed=EVAL_SEED,
+        device=task.device,
+        modes=MODES if task.cfg.eval_greedy else ("sampled",),
+    )
+
+
 def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker: Tracker) -> None:
     """Train to the end; on Ctrl-C save, say how to go on, and stop the program."""
     cfg = task.cfg
@@ -147,17 +163,7 @@ def run_to_end(
     final_envs = make_games(task, min(EVAL_ENVS, n_games), seed=EVAL_SEED, training=False)
     with Tracker(run_dir, resume_step=None if state is None else run.n_steps_done) as tracker:
         reference = find_reference(task, final_envs, n_games)
-        metadata = {"teacher": task.teacher_path.name, "env_id": task.env_id}
-        scorer = Scorer(
-            run.scored_student,
-            reference,
-            run_dir=run_dir,
-            tracker=tracker,
-            metadata=metadata,
-            seed=EVAL_SEED,
-            device=task.device,
-            modes=MODES if cfg.eval_greedy else ("sampled",),
-        )
+        scorer = make_scorer(task, run, reference, run_dir, tracker)
         train(task, run, scorer, run_dir, tracker)
         games = ComparedGames(final_envs, run.scored_student, task.teacher, task.device)
         student = scorer.final(games, n_games, run.n_steps_done)
