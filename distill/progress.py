@@ -26,6 +26,7 @@ class Progress:
             desc=title or None,
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
+            smoothing=0,  # a mean over all: at times nothing moves for minutes
         )
         self._total, self._done, self._unit, self._title = total, done, unit, title
         self._started = self._last_line = time.monotonic()

@@ -84,6 +84,12 @@ def create_run(
     return record
 
 
+def digests_in(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the SHA-256 of the files that a run began with, by setting; old ones do not say."""
+    digests = record.get("sha256")
+    return digests if isinstance(digests, dict) else {}
+
+
 def check_files(run_dir: Path, record: Mapping[str, Any], files: Mapping[str, Path]) -> None:
     """Check that the files that a resumed run reads are those that it began with.
 
@@ -96,8 +102,7 @@ def check_files(run_dir: Path, record: Mapping[str, Any], files: Mapping[str, Pa
         FileNotFoundError: if one is not there.
         ValueError: if one has been replaced since.
     """
-    digests = record.get("sha256")
-    known = digests if isinstance(digests, dict) else {}
+    known = digests_in(record)
     for name, path in files.items():
         if not path.is_file():
             raise FileNotFoundError(

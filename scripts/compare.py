@@ -9,13 +9,15 @@
 It ends with a table of what was found, which --dry_run shows on the way. Start it again, and it
 goes on: finished runs are skipped, broken ones continue from their checkpoints. The runs, their
 logs and a manifest with a line a run are below --out; `python scripts/make_figures.py --collect
-OUT/*/` takes the results of studies that have a name into the pages.
+OUT/*/` takes their results into scripts/results, and those of studies that have a name into the
+pages' tables.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import _bootstrap  # noqa: F401 (puts the root on sys.path)
 
@@ -24,17 +26,19 @@ from distill.device import n_cores, resolve_device
 from distill.errors import of_setting, run_command
 from distill.files import check_folder
 from distill.progress import Interruption, Progress
+from distill.provenance import TEACHERS
 from distill.rows import read_rows
 from distill.study.axes import BEST, GRADES
 from distill.study.cells import by_identity, cells_of
 from distill.study.custom import plan_custom
-from distill.study.jobs import Job, make_jobs
-from distill.study.outcomes import Outcome, read_outcome
-from distill.study.plan import Run, plan
-from distill.study.rungs import teachers_by_grade
+from distill.study.jobs import Job, make_jobs, outcomes_of
+from distill.study.outcomes import Outcome, beside_teachers
+from distill.study.plan import Run, shard_of
+from distill.study.plan import plan as plan_grid
+from distill.study.rungs import read_rungs, teachers_by_grade
 from distill.study.runner import Study
 from distill.study.summary import summary
-from distill.tool_config import CompareConfig, Shard
+from distill.tool_config import CompareConfig
 from distill.tracking import last_step
 
 OF_NAMES = cli.Switch[CompareConfig](
@@ -42,8 +46,16 @@ OF_NAMES = cli.Switch[CompareConfig](
 )
 
 
-def planned_runs(cfg: CompareConfig) -> list[Run]:
-    """List this shard's runs, without those that are known.
+class Plan(NamedTuple):
+    """What a study is to do."""
+
+    runs: list[Run]  # this shard's
+    known: dict[str, Outcome]  # of runs that are done elsewhere, by what decided them
+    jobs: list[Job]  # the other runs
+
+
+def make_plan(cfg: CompareConfig) -> Plan:
+    """List this shard's runs, and see what became of them.
 
     Raises:
         FileNotFoundError: if a file or a teacher is not there.
@@ -51,7 +63,8 @@ def planned_runs(cfg: CompareConfig) -> list[Run]:
     """
     known = read_known(cfg.known) if cfg.known is not None else {}
     runs = graded_runs(cfg) if cfg.study_file is None else plan_custom(cfg.study_file)
-    return [run for run in shard_of(runs, cfg.shard) if run.id not in known]
+    mine = shard_of(runs, cfg.shard)
+    return Plan(mine, known, make_jobs([run for run in mine if run.id not in known], cfg.out))
 
 
 def graded_runs(cfg: CompareConfig) -> list[Run]:
@@ -60,7 +73,7 @@ def graded_runs(cfg: CompareConfig) -> list[Run]:
     Raises:
         FileNotFoundError: if no teacher of its games has a grade.
     """
-    runs = plan(cfg.grid, teachers_by_grade(cfg.teachers_dir))
+    runs = plan_grid(cfg.grid, teachers_by_grade(cfg.teachers_dir))
     if not runs:
         wanted = f'"grade": one of {", ".join((BEST, *GRADES))}'
         raise FileNotFoundError(
@@ -78,24 +91,6 @@ def read_known(path: Path) -> dict[str, Outcome]:
         return by_identity(read_rows(path, Outcome))
 
 
-def shard_of(runs: Sequence[Run], shard: Shard) -> list[Run]:
-    """Return one machine's part of the runs.
-
-    Runs of one game and seed, which are held against each other, stay together, as machines round
-    and hurry otherwise; and each machine has some of every game.
-    """
-    groups = dict.fromkeys((run.labels["game"], run.labels["seed"]) for run in runs)
-    seeds_of: dict[str, list[str]] = {}
-    for game, seed in groups:
-        seeds_of.setdefault(game, []).append(seed)
-    place = {
-        (game, seed): (i + j) % shard.n
-        for i, (game, seeds) in enumerate(seeds_of.items())
-        for j, seed in enumerate(seeds)
-    }
-    return [run for run in runs if place[run.labels["game"], run.labels["seed"]] == shard.part - 1]
-
-
 def describe(job: Job) -> str:
     """Say in a line what a job is and how it stands."""
     labels = ", ".join(f"{axis} {value}" for axis, value in job.run.labels.items())
@@ -109,9 +104,9 @@ def count(jobs: Sequence[Job]) -> str:
 
 
 def steps_of(job: Job) -> int:
-    """Return how many of a job's steps are behind it: all where nothing more is done for it."""
+    """Return how many of a job's steps are behind it."""
     total_steps = job.run.cfg.total_steps
-    if job.status in ("done", "failed", "elsewhere"):
+    if job.status == "done":
         return total_steps
     try:
         return min(total_steps, last_step(job.folder))
@@ -119,26 +114,15 @@ def steps_of(job: Job) -> int:
         return 0
 
 
-def show(cfg: CompareConfig, jobs: Sequence[Job]) -> None:
+def show(cfg: CompareConfig, plan: Plan) -> None:
     """Print what is known by now, and how the jobs stand."""
-    if text := summary(cells_of([job.run for job in jobs], found_by(jobs))):
-        print(f"\n{text}\n")
-    print(f"{cfg.name}: {count(jobs)}")
-
-
-def found_by(jobs: Sequence[Job]) -> dict[str, Outcome]:
-    """Read the results of the jobs that are done; one that is damaged is told and left out."""
-    found: dict[str, Outcome] = {}
-    for job in jobs:
-        if job.status == "done":
-            try:
-                outcome = read_outcome(job.folder)
-            except (ValueError, FileNotFoundError) as error:
-                sys.stderr.write(f"left out: {error}\n")
-                continue
-            assert outcome is not None, job.folder  # it is done
-            found[job.run.id] = outcome
-    return found
+    if plan.jobs:
+        found = plan.known | outcomes_of(plan.jobs)
+        beside = beside_teachers(list(found.values()), read_rungs(TEACHERS))
+        cells = cells_of(plan.runs, dict(zip(found, beside, strict=True)))
+        if text := summary(cells):
+            print(f"\n{text}\n")
+    print(f"{cfg.name}: {count(plan.jobs)}")
 
 
 def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
@@ -152,7 +136,9 @@ def run_study(cfg: CompareConfig, jobs: Sequence[Job]) -> bool:
         progress.reach(sum(map(steps_of, todo)), f"({count(jobs)})")
 
     def on_change(job: Job) -> None:
-        if job.status != "running":
+        if job.status == "planned":
+            progress.say(f"{job.run.id}  failed, status {job.exit_status}, to be tried again")
+        elif job.status != "running":
             progress.say(f"{describe(job)}  {job.seconds:,.0f} s")
         on_look()
 
@@ -178,18 +164,21 @@ def main() -> None:
     cfg = asked.settings
     cli.refuse_unheard(asked, [OF_NAMES])
     resolve_device(cfg.device)  # else each run would fail by itself
-    jobs = make_jobs(planned_runs(cfg), cfg.out)
+    plan = make_plan(cfg)
+    jobs = plan.jobs
     if cfg.dry_run:
         print("".join(f"{describe(job)}\n" for job in jobs), end="")
     if cfg.dry_run or all(job.status == "done" for job in jobs):
-        show(cfg, jobs)
+        show(cfg, plan)
         return
     check_folder(cfg.out, flag="--out")
     interrupted = run_study(cfg, jobs)
-    show(cfg, jobs)
+    show(cfg, plan)
     if interrupted:
         sys.stderr.write("stopped; the same command goes on\n")
         raise KeyboardInterrupt
+    if others := sum(job.status == "elsewhere" for job in jobs):
+        sys.stderr.write(f"{others} of these runs are another process's: start again after it\n")
     if failed := [job for job in jobs if job.status == "failed"]:
         raise OSError(f"{len(failed)} runs failed; {cfg.out}/{failed[0].run.id}.log says why")
 

@@ -4,17 +4,24 @@ import csv
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import compare
 import pytest
 from in_process import run_main
 
+from distill import progress
 from distill.run_folder import create_run
+from distill.settings import to_mapping
+from distill.study import runner
 from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.custom import plan_custom
 from distill.study.jobs import Job
+from distill.study.outcomes import collect_outcomes
 from distill.study.plan import Run, plan
+from distill.study.rungs import read_rungs
+from distill.study.runner import lock_log
 from distill.study.summary import LEGEND
 from distill.tool_config import Shard
 from distill.tracking import Tracker
@@ -162,10 +169,11 @@ SCORES = {("plain", 0): 27.0, ("plain", 1): 29.0, ("curious", 0): 28.0, ("curiou
 
 def finish(run: Run, folder: Path, score: float) -> None:
     """Leave what a run leaves that scored so much of a teacher's 31, the floor 21."""
-    create_run(folder, run.cfg)
+    create_run(folder, replace(run.cfg, run_dir=folder))
     found = {"mean": score, "ci95": [score, score], "n_games": 100}
     result = {
-        "env_id": run.cfg.env, "teacher_chkpt": "t.zip", "student": "net3", "settings": {},
+        "env_id": run.cfg.env, "teacher_chkpt": "t.zip", "student": "net3",
+        "settings": to_mapping(run.cfg),
         "student_parameters": 1, "score_share": (score - 21) / 10, "kl": 0.25, "agreement": 0.9,
         "steps": 10, "updates": 2, "train_seconds": 3.0, "commit": "abc", "machine": "m",
         "floors": {"random": {"mean": 0.0}, "constant": {"mean": 21.0}}, "fresh_kl": 0.5,
@@ -196,7 +204,7 @@ def test_a_study_of_ones_own_is_listed_and_tells_what_is_known_by_now(tmp_path, 
         "plain    28.00 / 31.00  70.0 % (-57.1 to 197.1)  2  0.2500 / 0.5000  3\n"
         "curious  29.00 / 31.00  80.0 % (-47.1 to 207.1)  2  0.2500 / 0.5000  3\n"
         f"{LEGEND}\n"
-        "arm curious - plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n"
+        "arm curious instead of plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n"
         "\nmine: 4 done\n"
     )
 
@@ -217,7 +225,7 @@ def test_a_damaged_result_is_left_out_and_told(tmp_path, command):
 
 def test_steps_are_counted_while_a_run_works(tmp_path):
     (run,) = plan("curiosity", {("PongNoFrameskip-v4", "good"): Path("t.zip")})[:1]
-    job = Job(run, tmp_path / "run")
+    job = Job(run, tmp_path / "run", status="running")
     assert compare.steps_of(job) == 0
     job.folder.mkdir()
     with Tracker(job.folder) as tracker:
@@ -229,6 +237,94 @@ def test_steps_are_counted_while_a_run_works(tmp_path):
     assert compare.steps_of(job) == 0
     job.status = "done"
     assert compare.steps_of(job) == run.cfg.total_steps
+
+
+def test_what_is_known_from_elsewhere_is_part_of_what_is_told(tmp_path, command):
+    """The first value stays the one that others are held against, wherever it was run."""
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    for run in plan_custom(tmp_path / "mine.yaml"):
+        folder = tmp_path / ("others" if run.labels["arm"] == "plain" else "runs/study") / run.id
+        finish(run, folder, SCORES[run.labels["arm"], run.cfg.seed])
+    known = tmp_path / "known.csv"
+    assert collect_outcomes(list((tmp_path / "others").iterdir()), known) == 2
+    status, out, err = command("--grid", "mine.yaml", "--known", known)
+    assert (status, err) == (0, "")
+    assert "\narm curious instead of plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n" in out
+    assert out.endswith("\nmine: 2 done\n")
+
+
+def test_shares_are_taken_of_what_is_on_record_for_teachers_that_ship(tmp_path, command):
+    (tmp_path / "mine.yaml").write_text("seeds: 1")
+    (run,) = plan_custom(tmp_path / "mine.yaml")
+    folder = tmp_path / "runs" / "study" / run.id
+    finish(run, folder, 30.0)
+    result = json.loads((folder / "result.json").read_text())
+    assert run.cfg.teacher_chkpt is not None
+    result["teacher_chkpt"] = run.cfg.teacher_chkpt.name
+    (folder / "result.json").write_text(json.dumps(result))
+    rungs = {rung.zip_name: rung for rung in read_rungs(ROOT / "teachers")}
+    rung = rungs[result["teacher_chkpt"]]
+    _, out, _ = command("--grid", "mine.yaml")
+    share = (30 - rung.floor) / (rung.mean - rung.floor)
+    line = out.splitlines()[2].split()
+    assert line[:5] == ["30.00", "/", f"{rung.mean:.2f}", f"{100 * share:.1f}", "%"]
+
+
+RUNS = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--run_dir") + 1])
+finished = pathlib.Path("finished") / folder.name.rsplit("_", 1)[1]
+if "--use_curiosity" in sys.argv and not (folder.parent / "once").exists():
+    (folder.parent / "once").write_text("")
+    sys.exit(3)
+finished.rename(folder)
+"""
+
+
+def test_a_study_of_ones_own_is_run_to_its_table(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    (tmp_path / "program.py").write_text(RUNS)
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    for run in plan_custom(tmp_path / "mine.yaml"):
+        finish(run, tmp_path / "finished" / run.id, SCORES[run.labels["arm"], run.cfg.seed])
+    status, out, err = command("--grid", "mine.yaml", "--workers", 1)
+    assert status == 0
+    assert "\narm curious instead of plain: 10.0 % (10.0 to 10.0) in 2 pairs, helps\n" in out
+    assert out.endswith("\nmine: 4 done\n")
+    assert len(re.findall(r"^\w{10}  failed, status 3, to be tried again$", err, re.MULTILINE)) == 1
+    assert len(re.findall(r"^\w{10}  done      seed .* \d+ s$", err, re.MULTILINE)) == 4
+
+
+def test_the_steps_of_a_begun_run_are_behind_it(tmp_path, command, monkeypatch):
+    """Progress counts up from them, while runs work and when they end."""
+    (tmp_path / "mine.yaml").write_text("settings: {total_steps: 10000}\nseeds: 2")
+    (tmp_path / "program.py").write_text("import time; time.sleep(0.2)")
+    for run in plan_custom(tmp_path / "mine.yaml")[:1]:
+        folder = tmp_path / "runs" / "study" / run.id
+        create_run(folder, run.cfg)
+        (folder / "checkpoint.pt").write_text("")
+        with Tracker(folder) as tracker:
+            tracker.log({"time/fps": 1.0}, 4_096)
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    status, out, err = command("--grid", "mine.yaml", "--dry_run")
+    assert [line.split()[1] for line in out.splitlines()[:2]] == ["begun", "planned"]
+    status, out, err = command("--grid", "mine.yaml", "--workers", 1, "--retries", 0)
+    assert (status, out) == (1, "mine: 2 failed\n")
+    said = re.findall(r"^mine: ([\d,]+) of 20,000 steps, .* left \((.*)\)$", err, re.MULTILINE)
+    assert {steps for steps, _ in said} == {"4,096"}
+    assert ("4,096", "1 running, 1 planned") in said
+
+
+def test_runs_of_another_process_are_said_to_be(tmp_path, command):
+    (tmp_path / "mine.yaml").write_text("seeds: 1")
+    (run,) = plan_custom(tmp_path / "mine.yaml")
+    log = lock_log(tmp_path / "runs" / "study" / f"{run.id}.log")
+    assert log is not None
+    with log:
+        status, out, err = command("--grid", "mine.yaml")
+    assert (status, out) == (0, "mine: 1 elsewhere\n")
+    assert err.endswith("1 of these runs are another process's: start again after it\n")
 
 
 def test_graded_teachers_are_of_studies_that_have_a_name(tmp_path, command):

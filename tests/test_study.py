@@ -16,7 +16,7 @@ from distill.config import DistillConfig
 from distill.run_folder import create_run
 from distill.settings import to_mapping
 from distill.study import runner
-from distill.study.jobs import Job, is_finished, make_jobs, runs_in
+from distill.study.jobs import Job, is_finished, make_jobs, new_folder, runs_in
 from distill.study.plan import Run
 from distill.study.runner import Study, lock_log
 
@@ -163,7 +163,7 @@ def test_runs_are_known_by_their_settings_and_the_finished_one_counts(tmp_path):
     for name, result in (("a", True), ("b", False)):
         finish(make_run(0), tmp_path / name, result=result)
     create_run(tmp_path / "died at once", make_run(6).cfg)
-    assert runs_in(tmp_path) == {make_run(0).id: tmp_path / "a"}
+    assert runs_in(tmp_path, {}) == {make_run(0).id: tmp_path / "a"}
     assert is_finished(tmp_path / "a")
     assert can_resume(tmp_path / "b")
 
@@ -174,10 +174,36 @@ def test_a_folder_that_cannot_be_read_is_left_alone_with_a_warning(tmp_path, cap
     config = tmp_path / "b" / "config.yaml"
     config.write_text(config.read_text().replace("batch_size:", "size_of_a_later_version:"))
     for _ in range(2):  # at the start of every run of a study
-        assert runs_in(tmp_path) == {make_run(0).id: tmp_path / "a"}
+        assert runs_in(tmp_path, {}) == {make_run(0).id: tmp_path / "a"}
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("left alone: ")
     assert str(config) in warning
+
+
+def test_a_run_of_another_teacher_of_that_name_is_left_alone(tmp_path, capsys):
+    """Names of zips that other programs wrote are no more than names."""
+    out, run = tmp_path / "out", make_run(0)
+    for folder, text in (("one", "x"), ("other", "y")):
+        teacher = tmp_path / folder / "a.zip"
+        teacher.parent.mkdir()
+        teacher.write_text(text)
+        mine = run._replace(cfg=replace(run.cfg, teacher_chkpt=teacher))
+        assert mine.id == run.id
+        (job,) = make_jobs([mine], out)
+        assert job.status == "planned"
+        create_run(job.folder, mine.cfg, files={"teacher_chkpt": teacher})
+        (job.folder / "result.json").write_text("{}")
+        (again,) = make_jobs([mine], out)
+        assert (again.folder, again.status) == (job.folder, "done")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.endswith(" is of another teacher of the same name")
+
+
+def test_a_long_name_is_cut_and_the_id_kept(tmp_path):
+    run = make_run(7)._replace(labels={"seed": "7", "arm": "\u4e16" * 200})
+    folder = new_folder(tmp_path, run)
+    folder.mkdir()
+    assert folder.name.endswith(f"\u4e16_seed7_{run.id}")
 
 
 def test_interrupted_runs_save_and_the_next_study_goes_on(tmp_path, program):
@@ -231,6 +257,13 @@ def test_runs_are_looked_at_while_they_work(tmp_path, program, monkeypatch):
     study(jobs, tmp_path / "out", program, on_look=on_look).run(lambda: False)
     assert seen[0] == ("running", "planned")
     assert ("done", "running") in seen
+
+
+def test_runs_are_not_looked_at_before_it_is_time(tmp_path, program, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 1e9)
+    jobs, seen = make_jobs([make_run(10)], tmp_path / "out"), []
+    study(jobs, tmp_path / "out", program, on_look=lambda: seen.append(1)).run(lambda: False)
+    assert seen == []
 
 
 def test_a_run_that_another_study_has_finished_since_is_not_repeated(tmp_path, program):

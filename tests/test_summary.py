@@ -31,9 +31,21 @@ def test_a_study_ends_with_a_line_a_cell_and_what_its_last_axis_is_worth():
         "net3     aux    1.00 / 2.00  97.0 % (71.6 to 122.4)  2    0.0100  60\n"
         "net3     bonus  1.00 / 2.00  92.5 % (67.1 to 117.9)  2    0.0100  60\n"
         f"{LEGEND}\n"
-        "net3, arm aux - plain: 5.0 % (5.0 to 5.0) in 2 pairs, helps\n"
-        "net3, arm bonus - plain: 0.5 % (0.5 to 0.5) in 2 pairs, no effect within 2 %"
+        "net3, arm aux instead of plain: 5.0 % (5.0 to 5.0) in 2 pairs, helps\n"
+        "net3, arm bonus instead of plain: 0.5 % (0.5 to 0.5) in 2 pairs, no effect within 2 %"
     )
+
+
+def test_scores_are_means_over_seeds_and_so_are_their_teachers():
+    """A teacher may have been scored anew between two seeds."""
+    one = cell(0.1, 0.2, 0.9, n_planned=3, game="Pong", arm="plain")
+    scores = [(1.0, 2.0), (2.0, 2.0), (6.0, 5.0)]
+    done = [
+        o._replace(student_mean=student, teacher_mean=teacher)
+        for o, (student, teacher) in zip(one.outcomes, scores, strict=True)
+    ]
+    line = summary([one._replace(outcomes=done)]).splitlines()[1]
+    assert line.split()[:3] == ["3.00", "/", "3.00"]
 
 
 def test_nothing_is_said_before_a_run_is_done():
@@ -57,12 +69,14 @@ def test_differences_are_of_pairs_over_games():
         cell(0.2, 0.2, game="Freeway", arm="new"),
     ]
     (line,) = contrasts(cells, differing_axes(cells))
-    assert line == "arm new - plain: -10.0 % (-10.0 to -10.0) in 5 pairs, hurts"
+    assert line == "arm new instead of plain: -10.0 % (-10.0 to -10.0) in 5 pairs, hurts"
 
 
 def test_an_axis_may_have_any_name():
     cells = [cell(0.5, 0.5, game="Pong", cells="a"), cell(0.6, 0.6, game="Pong", cells="b")]
-    assert contrasts(cells, ["cells"]) == ["cells b - a: 10.0 % (10.0 to 10.0) in 2 pairs, helps"]
+    assert contrasts(cells, ["cells"]) == [
+        "cells b instead of a: 10.0 % (10.0 to 10.0) in 2 pairs, helps"
+    ]
 
 
 def test_without_a_pair_there_is_no_difference():
@@ -74,7 +88,7 @@ def test_without_a_pair_there_is_no_difference():
 def test_a_single_pair_decides_nothing():
     cells = [cell(0.5, game="Pong", arm="plain"), cell(0.9, game="Pong", arm="new")]
     assert contrasts(cells, differing_axes(cells)) == [
-        "arm new - plain: 40.0 % in 1 pair, inconclusive (n unknown)"
+        "arm new instead of plain: 40.0 % in 1 pair, inconclusive (n unknown)"
     ]
 
 

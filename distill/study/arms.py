@@ -88,9 +88,15 @@ def differences_of(
     mine = shares_of(cells, teacher=teacher, budget=budget, arm=arm)
     longer = AS_LONG.get((budget, arm), "")  # no budget's name where none is planned
     return {
-        what: _difference(mine, shares_of(cells, teacher=teacher, budget=b, arm=BASELINE))
+        what: difference_between(mine, shares_of(cells, teacher=teacher, budget=b, arm=BASELINE))
         for what, b in (("steps", budget), ("time", longer))
     }
+
+
+def difference_between(arm: SharesBySeed, plain: SharesBySeed) -> Comparison | None:
+    """Compare an arm with plain students, seed by seed; None where there is no pair."""
+    differences = comparison.paired_differences(arm, plain)
+    return comparison.compare(differences) if differences else None
 
 
 def chance_of_being_better(arm: SharesBySeed, plain: SharesBySeed) -> Interval | None:
@@ -103,11 +109,6 @@ def chance_of_being_better(arm: SharesBySeed, plain: SharesBySeed) -> Interval |
     # Where all pairs of a game go one way, so do all that a bootstrap draws: that is no certainty.
     is_certain = found.low == found.high
     return found._replace(low=-np.inf, high=np.inf) if is_certain else found
-
-
-def _difference(arm: SharesBySeed, plain: SharesBySeed) -> Comparison | None:
-    differences = comparison.paired_differences(arm, plain)
-    return comparison.compare(differences) if differences else None
 
 
 def _arrays(scores: SharesBySeed) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ started it.
 import functools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,13 @@ from typing import Any, Literal
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import CONFIG, read_result, read_run, unused
+from distill.run_folder import CONFIG, digests_in, read_result, read_run, unused
 from distill.settings import from_mapping
+from distill.study.outcomes import Outcome, read_outcome
 from distill.study.plan import Run, identity
+from distill.teacher_files import digest_of
+
+MAX_NAME_BYTES = 180  # of a folder's name, of what comes before seed and id
 
 # Or begun, to be gone on with; elsewhere, another process has it.
 Status = Literal["planned", "begun", "running", "done", "failed", "stopped", "elsewhere"]
@@ -36,7 +40,8 @@ class Job:
 
     def line(self) -> str:
         """Return this job's line of the manifest."""
-        record: dict[str, Any] = {"id": self.run.id, "grid": self.run.grid, **self.run.labels}
+        record: dict[str, Any] = {"id": self.run.id, "grid": self.run.grid}
+        record |= {"labels": self.run.labels}
         record |= {"status": self.status, "attempts": self.attempts}
         record |= {"exit_status": self.exit_status, "seconds": round(self.seconds, 1)}
         record |= {"folder": str(self.folder), "flags": " ".join(cli.to_argv(self.run.cfg))}
@@ -51,23 +56,55 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def runs_in(out: Path) -> dict[str, Path]:
+def teachers_of(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the SHA-256 of each run's teacher, by the run's id; of those that are there."""
+    paths = {run.id: run.cfg.teacher_chkpt for run in runs}
+    there = {path for path in paths.values() if path is not None and path.is_file()}
+    digests = {path: digest_of(path) for path in there}
+    return {run_id: digests[path] for run_id, path in paths.items() if path in digests}
+
+
+def runs_in(out: Path, teachers: Mapping[str, str]) -> dict[str, Path]:
     """Find the runs below a folder that are finished or can be resumed; of two the finished.
 
     One that cannot be read, as another version of the program made it, is left alone, with a
-    warning: it is no reason to stop those that can.
+    warning: it is no reason to stop those that can. So is one of another teacher of that name.
+
+    Args:
+        out: the folder.
+        teachers: of runs that are looked for, as `teachers_of` has them.
     """
     found: dict[str, Path] = {}
     for folder in sorted((path.parent for path in out.glob(f"*/{CONFIG}")), key=is_finished):
         if not (is_finished(folder) or can_resume(folder)):
             continue  # it died before its first checkpoint
         try:
-            settings = read_run(folder)["settings"]
-            if "student" in settings:
-                cfg = from_mapping(DistillConfig, settings, origin=str(folder / CONFIG))
-                found[identity(cfg)] = folder
+            record = read_run(folder)
+            if "student" in record["settings"]:
+                origin = str(folder / CONFIG)
+                cfg = from_mapping(DistillConfig, record["settings"], origin=origin)
+                run_id, digest = identity(cfg), digests_in(record).get("teacher_chkpt")
+                if digest is None or teachers.get(run_id, digest) == digest:
+                    found[run_id] = folder
+                else:
+                    warn(f"left alone: {folder} is of another teacher of the same name")
         except ValueError as error:
             warn(f"left alone: {error}")
+    return found
+
+
+def outcomes_of(jobs: Iterable[Job]) -> dict[str, Outcome]:
+    """Read the results of the jobs that are done; one that is damaged is told and left out."""
+    found: dict[str, Outcome] = {}
+    for job in jobs:
+        if job.status == "done":
+            try:
+                outcome = read_outcome(job.folder)
+            except (ValueError, FileNotFoundError) as error:
+                sys.stderr.write(f"left out: {error}\n")
+                continue
+            assert outcome is not None, job.folder  # it is done
+            found[job.run.id] = outcome
     return found
 
 
@@ -77,9 +114,9 @@ def warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def make_jobs(runs: Iterable[Run], out: Path) -> list[Job]:
+def make_jobs(runs: Sequence[Run], out: Path) -> list[Job]:
     """Pair runs with their folders, old ones where there are, and note which are done."""
-    found, jobs = runs_in(out), []
+    found, jobs = runs_in(out, teachers_of(runs)), []
     for run in runs:
         if folder := found.get(run.id):
             jobs.append(Job(run, folder, "done" if is_finished(folder) else "begun"))
@@ -95,7 +132,7 @@ def folder_now(job: Job) -> Path:
     before its first checkpoint begins anew in another.
     """
     out = job.folder.parent
-    folder = runs_in(out).get(job.run.id, job.folder)
+    folder = runs_in(out, teachers_of([job.run])).get(job.run.id, job.folder)
     can_go_on = is_finished(folder) or can_resume(folder)
     return new_folder(out, job.run) if folder.exists() and not can_go_on else folder
 
@@ -103,5 +140,6 @@ def folder_now(job: Job) -> Path:
 def new_folder(out: Path, run: Run) -> Path:
     """Name a folder after a run, one that is not there yet."""
     words = [run.grid, *(value for axis, value in run.labels.items() if axis != "seed")]
-    name = "_".join(words).replace(" ", "").replace("/", "-") + f"_seed{run.cfg.seed}_{run.id}"
-    return unused(out / name)
+    name = "_".join(words).replace(" ", "").replace("/", "-")
+    shortened = name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")  # the id tells it apart
+    return unused(out / f"{shortened}_seed{run.cfg.seed}_{run.id}")

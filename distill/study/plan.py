@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS
-from distill.tool_config import HALF_SCORED
+from distill.tool_config import HALF_SCORED, Shard
 
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")  # changes nothing
 
@@ -80,3 +80,21 @@ def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillC
     for axis, value in labels.items():
         settings |= AXES[axis][value] if axis in AXES else {}
     return only_heard(from_mapping(DistillConfig, settings, origin="grid"))
+
+
+def shard_of(runs: Sequence[Run], shard: Shard) -> list[Run]:
+    """Return one machine's part of the runs.
+
+    Runs of one game and seed, which are held against each other, stay together, as machines round
+    and hurry otherwise; and each machine has some of every game.
+    """
+    groups = dict.fromkeys((run.labels["game"], run.labels["seed"]) for run in runs)
+    seeds_of: dict[str, list[str]] = {}
+    for game, seed in groups:
+        seeds_of.setdefault(game, []).append(seed)
+    place = {
+        (game, seed): (i + j) % shard.n
+        for i, (game, seeds) in enumerate(seeds_of.items())
+        for j, seed in enumerate(seeds)
+    }
+    return [run for run in runs if place[run.labels["game"], run.labels["seed"]] == shard.part - 1]

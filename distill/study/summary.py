@@ -7,7 +7,7 @@ import numpy as np
 
 from distill.statistics import mean_interval
 from distill.study import comparison
-from distill.study.arms import shares_of
+from distill.study.arms import difference_between, shares_of
 from distill.study.cells import Cell, cells_with, rows_of
 from distill.study.tables import kl_text, percent
 
@@ -15,7 +15,8 @@ HEAD = ("score", "share of the teacher's", "n", "KL, nats", "s")
 LEGEND = """\
 score: the student's and the teacher's mean; share: above the floor, its 95 %
 interval over n seeds; KL: from teacher to student, on states of training / of
-the final games; s: of training, median"""
+the final games; s: of training, median. Differences: of shares, between equal
+seeds of a game, averaged over games; n: seeds a game."""
 
 
 def summary(cells: Sequence[Cell]) -> str:
@@ -46,8 +47,8 @@ def differing_axes(cells: Sequence[Cell]) -> list[str]:
 
 def _row(cell: Cell) -> list[str]:
     n = len(cell.shares)
-    student = np.mean([o.student_mean for o in cell.outcomes])
-    score = f"{student:.2f} / {cell.outcomes[0].teacher_mean:.2f}"
+    both = np.mean([(o.student_mean, o.teacher_mean) for o in cell.outcomes], 0)
+    score = " / ".join(f"{mean:.2f}" for mean in both)
     share = percent(mean_interval(cell.shares)) if cell.shares else "no share"
     of_how_many = f"{n} of {cell.n_planned}" if n < cell.n_planned else str(n)
     return [score, share, of_how_many, kl_text(cell), f"{cell.median_seconds:,.0f}"]
@@ -74,12 +75,9 @@ def contrasts(cells: Sequence[Cell], axes: Sequence[str]) -> list[str]:
     for row, value in product(rows_of(cells, others, run=True), values):
         labels = dict(zip(others, row, strict=True))
         mine, theirs = (shares_of(cells, **labels, **{asked: x}) for x in (value, baseline))
-        if differences := comparison.paired_differences(mine, theirs):
-            found = comparison.compare(differences)
-            where = "".join(f"{other}, " for other in row)
+        if found := difference_between(mine, theirs):
+            change = f"{asked} {value} instead of {baseline}"
             pairs = "1 pair" if found.n_pairs == 1 else f"{found.n_pairs} pairs"
-            lines.append(
-                f"{where}{asked} {value} - {baseline}: {percent(found.interval)} in {pairs},"
-                f" {comparison.describe(found)}"
-            )
+            said = f"{percent(found.interval)} in {pairs}, {comparison.describe(found)}"
+            lines.append(f"{', '.join([*row, change])}: {said}")
     return lines
