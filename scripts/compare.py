@@ -178,7 +178,8 @@ def main() -> None:
         sys.stderr.write("stopped; the same command goes on\n")
         raise KeyboardInterrupt
     if others := sum(job.status == "elsewhere" for job in jobs):
-        sys.stderr.write(f"{others} of these runs are another process's: start again after it\n")
+        again = "start again when it is done"
+        sys.stderr.write(f"another process has {others} of these runs: {again}\n")
     if failed := [job for job in jobs if job.status == "failed"]:
         raise OSError(f"{len(failed)} runs failed; {cfg.out}/{failed[0].run.id}.log says why")
 

@@ -167,6 +167,12 @@ STUDY = "seeds: 2\naxes: {arm: {plain: {}, curious: {use_curiosity: true}}}\n"
 SCORES = {("plain", 0): 27.0, ("plain", 1): 29.0, ("curious", 0): 28.0, ("curious", 1): 30.0}
 
 
+def write_study(folder: Path, text: str = STUDY) -> list[Run]:
+    """Write a study into a folder; returns its runs."""
+    (folder / "mine.yaml").write_text(text)
+    return plan_custom(folder / "mine.yaml")
+
+
 def finish(run: Run, folder: Path, score: float) -> None:
     """Leave what a run leaves that scored so much of a teacher's 31, the floor 21."""
     create_run(folder, replace(run.cfg, run_dir=folder))
@@ -183,18 +189,18 @@ def finish(run: Run, folder: Path, score: float) -> None:
 
 
 def test_a_study_of_ones_own_is_listed_and_tells_what_is_known_by_now(tmp_path, command):
-    (tmp_path / "mine.yaml").write_text(STUDY)
+    planned = write_study(tmp_path)
     status, out, err = command("--grid", "mine.yaml", "--dry_run")
     assert (status, err) == (0, "")
-    *runs, counted = out.splitlines()
-    assert [line.split(maxsplit=1)[1] for line in runs] == [
+    *lines, counted = out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
         f"planned   seed {seed}, game Freeway, arm {arm}"
         for seed in (0, 1)
         for arm in ("plain", "curious")
     ]
     assert counted == "mine: 4 planned"
 
-    for run in plan_custom(tmp_path / "mine.yaml"):
+    for run in planned:
         score = SCORES[run.labels["arm"], run.cfg.seed]
         finish(run, tmp_path / "runs" / "study" / run.id, score)
     status, out, err = command("--grid", "mine.yaml")
@@ -210,8 +216,7 @@ def test_a_study_of_ones_own_is_listed_and_tells_what_is_known_by_now(tmp_path, 
 
 
 def test_a_damaged_result_is_left_out_and_told(tmp_path, command):
-    (tmp_path / "mine.yaml").write_text(STUDY)
-    runs = plan_custom(tmp_path / "mine.yaml")
+    runs = write_study(tmp_path)
     folders = [tmp_path / "runs" / "study" / run.id for run in runs]
     for run, folder in zip(runs, folders, strict=True):
         finish(run, folder, 30.0)
@@ -241,8 +246,7 @@ def test_steps_are_counted_while_a_run_works(tmp_path):
 
 def test_what_is_known_from_elsewhere_is_part_of_what_is_told(tmp_path, command):
     """The first value stays the one that others are held against, wherever it was run."""
-    (tmp_path / "mine.yaml").write_text(STUDY)
-    for run in plan_custom(tmp_path / "mine.yaml"):
+    for run in write_study(tmp_path):
         folder = tmp_path / ("others" if run.labels["arm"] == "plain" else "runs/study") / run.id
         finish(run, folder, SCORES[run.labels["arm"], run.cfg.seed])
     known = tmp_path / "known.csv"
@@ -254,8 +258,7 @@ def test_what_is_known_from_elsewhere_is_part_of_what_is_told(tmp_path, command)
 
 
 def test_shares_are_taken_of_what_is_on_record_for_teachers_that_ship(tmp_path, command):
-    (tmp_path / "mine.yaml").write_text("seeds: 1")
-    (run,) = plan_custom(tmp_path / "mine.yaml")
+    (run,) = write_study(tmp_path, "seeds: 1")
     folder = tmp_path / "runs" / "study" / run.id
     finish(run, folder, 30.0)
     result = json.loads((folder / "result.json").read_text())
@@ -284,8 +287,7 @@ finished.rename(folder)
 def test_a_study_of_ones_own_is_run_to_its_table(tmp_path, command, monkeypatch):
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     (tmp_path / "program.py").write_text(RUNS)
-    (tmp_path / "mine.yaml").write_text(STUDY)
-    for run in plan_custom(tmp_path / "mine.yaml"):
+    for run in write_study(tmp_path):
         finish(run, tmp_path / "finished" / run.id, SCORES[run.labels["arm"], run.cfg.seed])
     status, out, err = command("--grid", "mine.yaml", "--workers", 1)
     assert status == 0
@@ -297,14 +299,13 @@ def test_a_study_of_ones_own_is_run_to_its_table(tmp_path, command, monkeypatch)
 
 def test_the_steps_of_a_begun_run_are_behind_it(tmp_path, command, monkeypatch):
     """Progress counts up from them, while runs work and when they end."""
-    (tmp_path / "mine.yaml").write_text("settings: {total_steps: 10000}\nseeds: 2")
+    begun, _ = write_study(tmp_path, "settings: {total_steps: 10000}\nseeds: 2")
     (tmp_path / "program.py").write_text("import time; time.sleep(0.2)")
-    for run in plan_custom(tmp_path / "mine.yaml")[:1]:
-        folder = tmp_path / "runs" / "study" / run.id
-        create_run(folder, run.cfg)
-        (folder / "checkpoint.pt").write_text("")
-        with Tracker(folder) as tracker:
-            tracker.log({"time/fps": 1.0}, 4_096)
+    folder = tmp_path / "runs" / "study" / begun.id
+    create_run(folder, begun.cfg)
+    (folder / "checkpoint.pt").write_text("")
+    with Tracker(folder) as tracker:
+        tracker.log({"time/fps": 1.0}, 4_096)
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     status, out, err = command("--grid", "mine.yaml", "--dry_run")
@@ -317,18 +318,17 @@ def test_the_steps_of_a_begun_run_are_behind_it(tmp_path, command, monkeypatch):
 
 
 def test_runs_of_another_process_are_said_to_be(tmp_path, command):
-    (tmp_path / "mine.yaml").write_text("seeds: 1")
-    (run,) = plan_custom(tmp_path / "mine.yaml")
+    (run,) = write_study(tmp_path, "seeds: 1")
     log = lock_log(tmp_path / "runs" / "study" / f"{run.id}.log")
     assert log is not None
     with log:
         status, out, err = command("--grid", "mine.yaml")
     assert (status, out) == (0, "mine: 1 elsewhere\n")
-    assert err.endswith("1 of these runs are another process's: start again after it\n")
+    assert err.endswith("another process has 1 of these runs: start again when it is done\n")
 
 
 def test_graded_teachers_are_of_studies_that_have_a_name(tmp_path, command):
-    (tmp_path / "mine.yaml").write_text(STUDY)
+    write_study(tmp_path)
     status, out, err = command("--grid", "mine.yaml", "--teachers_dir", "mine")
     assert (status, out) == (2, "")
     assert err == (
