@@ -117,10 +117,9 @@ def steps_of(job: Job) -> int:
 def show(cfg: CompareConfig, plan: Plan) -> None:
     """Print what is known by now, and how the jobs stand."""
     if plan.jobs:
-        found = plan.known | outcomes_of(plan.jobs)
-        beside = beside_teachers(list(found.values()), read_rungs(TEACHERS))
-        cells = cells_of(plan.runs, dict(zip(found, beside, strict=True)))
-        if text := summary(cells):
+        found = [*plan.known.values(), *outcomes_of(plan.jobs)]
+        done = by_identity(beside_teachers(found, read_rungs(TEACHERS)))
+        if text := summary(cells_of(plan.runs, done)):
             print(f"\n{text}\n")
     print(f"{cfg.name}: {count(plan.jobs)}")
 

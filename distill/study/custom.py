@@ -13,7 +13,7 @@ from distill.config import DistillConfig
 from distill.errors import of_setting
 from distill.idle import only_heard, refuse_idle
 from distill.settings import from_mapping, non_defaults, read_yaml
-from distill.study.custom_file import Study, parse_study
+from distill.study.custom_file import CustomStudy, parse_study
 from distill.study.grids import BASE
 from distill.study.plan import Run, identity
 from distill.task import check_ring, make_games, prepare
@@ -36,7 +36,7 @@ def plan_custom(path: Path) -> list[Run]:
         return _runs(path.stem, parse_study(found))
 
 
-def _runs(name: str, study: Study) -> list[Run]:
+def _runs(name: str, study: CustomStudy) -> list[Run]:
     combinations = list(itertools.product(*study.axes.values()))
     asked = {values: _config(study, values) for values in combinations}
     heard = {values: only_heard(cfg) for values, cfg in asked.items()}
@@ -52,12 +52,12 @@ def _runs(name: str, study: Study) -> list[Run]:
     return runs
 
 
-def _config(study: Study, values: Combination) -> DistillConfig:
+def _config(study: CustomStudy, values: Combination) -> DistillConfig:
     """Return the settings of a combination, with teacher and game found, as runs record them."""
-    settings = {**BASE, **study.settings}
-    for axis, value in zip(study.axes, values, strict=True):
+    settings, labels = {**BASE, **study.settings}, dict(zip(study.axes, values, strict=True))
+    for axis, value in labels.items():
         settings |= study.axes[axis][value]
-    where = ", ".join(f"{axis} {value}" for axis, value in zip(study.axes, values, strict=True))
+    where = ", ".join(f"{axis} {value}" for axis, value in labels.items())
     with of_setting(where) if where else nullcontext():
         cfg = from_mapping(DistillConfig, settings, origin="the file")
         found, n_stack = _find(cfg.teacher_chkpt, cfg.env)
@@ -79,7 +79,7 @@ def _find(teacher_chkpt: Path | None, env: str | None) -> tuple[dict[str, Any], 
     return {"teacher_chkpt": task.teacher_path, "env": task.env_id}, task.teacher.n_stack
 
 
-def _refuse_unheard(study: Study, unheard: Mapping[Combination, AbstractSet[str]]) -> None:
+def _refuse_unheard(study: CustomStudy, unheard: Mapping[Combination, AbstractSet[str]]) -> None:
     """Refuse what is set in vain wherever it is set; `unheard`: what is in each combination."""
     given: dict[str, tuple[Mapping[str, Any], list[AbstractSet[str]]]] = {
         "settings": (study.settings, list(unheard.values()))

@@ -31,7 +31,7 @@ NOT_OF_STUDIES = {"seed", *PLACES} - {"checkpoint_steps"}
 parse_seeds = number(int, "a whole number from 1 to 1000", lambda x: 1 <= x <= 1000)
 
 
-class Study(NamedTuple):
+class CustomStudy(NamedTuple):
     """What such a file says."""
 
     settings: dict[str, Any]
@@ -39,7 +39,7 @@ class Study(NamedTuple):
     axes: dict[str, Values]
 
 
-def parse_study(found: Mapping[str, Any]) -> Study:
+def parse_study(found: Mapping[str, Any]) -> CustomStudy:
     """Check what a file says.
 
     Raises:
@@ -60,7 +60,7 @@ def parse_study(found: Mapping[str, Any]) -> Study:
     n_runs = n_seeds * math.prod(map(len, axes.values()))
     if n_runs > MAX_RUNS:
         raise ValueError(f"a study has at most {MAX_RUNS:,} runs, got {n_runs:,}")
-    return Study(settings, n_seeds, axes)
+    return CustomStudy(settings, n_seeds, axes)
 
 
 def _check_names(settings: Mapping[str, Any], axes: Mapping[str, Values]) -> None:

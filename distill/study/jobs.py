@@ -93,18 +93,18 @@ def runs_in(out: Path, teachers: Mapping[str, str]) -> dict[str, Path]:
     return found
 
 
-def outcomes_of(jobs: Iterable[Job]) -> dict[str, Outcome]:
+def outcomes_of(jobs: Iterable[Job]) -> list[Outcome]:
     """Read the results of the jobs that are done; one that is damaged is told and left out."""
-    found: dict[str, Outcome] = {}
+    found: list[Outcome] = []
     for job in jobs:
         if job.status == "done":
             try:
                 outcome = read_outcome(job.folder)
             except (ValueError, FileNotFoundError) as error:
-                sys.stderr.write(f"left out: {error}\n")
+                warn(f"left out: {error}")
                 continue
             assert outcome is not None, job.folder  # it is done
-            found[job.run.id] = outcome
+            found.append(outcome)
     return found
 
 
