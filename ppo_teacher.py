@@ -3,11 +3,11 @@
 The algorithm is SB3's own PPO; the games, the forward pass, checkpoints and curves are ours. It
 differs from `make_atari_env` + CnnPolicy in: whole games are seeded per emulator, FIRE after a lost
 life is one step of the learner (SB3 hides it) and counts as the action that it chose there, the
-encoder's weights take Muon's steps, Adam is fused, schedules say what holds from a rollout's start
-on (SB3's rates: from its end), layers start standardized on real states, the critic at 0, and at
-first actions are held to explore. For rl-zoo's Atari preset:
-`--n_envs 8 --n_epochs 4 --optimizer adam --clip_range 0.1:0 --w_entropy 0.01
---repeat_probability 0 --no-data_init`.
+encoder's weights take Muon's steps in runs of up to 3e6 steps, Adam is fused, schedules say what
+holds from a rollout's start on (SB3's rates: from its end), layers start standardized on real
+states, the critic at 0, and at first actions are held to explore. For rl-zoo's Atari preset:
+`--n_envs 8 --n_epochs 4 --optimizer adam --learning_rate 2.5e-4:0 --clip_range 0.1:0
+--w_entropy 0.01 --repeat_probability 0 --no-data_init`.
 
 `python ppo_teacher.py 2e7 --resume RUN` gives a run more steps than it was started with, and
 `python ppo_teacher.py 2e7 --init_from TEACHER.zip` does so where only a teacher of it is left.

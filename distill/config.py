@@ -141,7 +141,7 @@ class DistillConfig:
         False, "weight the divergence by 1 / the probability of being kept", flag
     )
     optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = learning_rate_option(2e-3)
+    learning_rate: LinearSchedule = learning_rate_option(LinearSchedule(2e-3, 0.0))
     max_grad_norm: float = option(10.0, "gradients are clipped to this norm", positive)
     ema_decay: float = option(
         0.0,

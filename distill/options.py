@@ -9,8 +9,9 @@ from distill.schedules import LinearSchedule
 from distill.settings import option
 from distill.types import WIDTHS
 
-OPTIMIZERS = ("muon", "adam")  # the first is the default
+OPTIMIZERS = ("muon", "adam")  # the first is a distillation's default
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
+SCHEDULE = "START[:END[:FRACTION]]"  # how one is written
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"
 
 
@@ -48,10 +49,10 @@ def threads_option() -> Any:
     return option(None, "threads for torch and for the emulator (default: one a core)", threads)
 
 
-def optimizer_option() -> Any:
-    """Declare what takes the encoder's steps."""
-    text = f"of the encoder's weights, one of {', '.join(OPTIMIZERS)}; all else has Adam"
-    return option(OPTIMIZERS[0], text, one_of(*OPTIMIZERS))
+def optimizer_option(default: str | None = OPTIMIZERS[0], more: str = "") -> Any:
+    """Declare what takes the encoder's steps; `more` ends its help text."""
+    text = f"of the encoder's weights, one of {', '.join(OPTIMIZERS)}; all else has Adam{more}"
+    return option(default, text, one_of(*OPTIMIZERS))
 
 
 def resume_option(may_differ: str = "--device and --n_threads") -> Any:
@@ -77,14 +78,13 @@ def schedule(
     parse: Parse = LinearSchedule.parse,
 ) -> Any:
     """Declare a number that may change from `start` to `end` over a fraction of the run."""
-    default = LinearSchedule(start, end, fraction_of_run)
-    return option(default, f"{help}, START[:END[:FRACTION]]", parse)
+    return option(LinearSchedule(start, end, fraction_of_run), f"{help}, {SCHEDULE}", parse)
 
 
-def learning_rate_option(start: float) -> Any:
-    """Declare a step size that falls from `start` to 0."""
-    parse = LinearSchedule.parse_rate
-    return schedule(start, 0.0, "step size of Adam and Muon", parse=parse)
+def learning_rate_option(default: LinearSchedule | None, more: str = "") -> Any:
+    """Declare a step size; `more` ends its help text."""
+    text = f"step size of Adam and Muon, {SCHEDULE}{more}"
+    return option(default, text, LinearSchedule.parse_rate)
 
 
 def probability(start: float, help: str, fraction_of_run: float = 1.0) -> Any:  # noqa: A002

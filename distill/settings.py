@@ -150,7 +150,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def non_defaults(cfg: Settings) -> dict[str, Any]:
-    """Return the settings that are not at their defaults."""
-    default = type(cfg)()
+    """Return the settings that are not at their defaults.
+
+    A class of settings some of whose defaults follow from others has a method, `at_defaults`.
+    """
+    default = getattr(cfg, "at_defaults", type(cfg))()
     values = {f.name: getattr(cfg, f.name) for f in fields(cfg)}
     return {name: value for name, value in values.items() if value != getattr(default, name)}

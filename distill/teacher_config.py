@@ -33,6 +33,11 @@ from distill.settings import check, option
 from distill.teacher_files import OWN_TEACHERS
 from distill.types import WIDTHS, Widths, parse_widths
 
+MUON_STEPS = 3_000_000  # the longest run that Muon has by default; a longer one has Adam
+LEARNING_RATES = MappingProxyType(
+    {"muon": LinearSchedule(2.5e-4, 0.0), "adam": LinearSchedule(5e-4, 0.0)}
+)
+
 
 @dataclass(frozen=True)
 class TeacherConfig:
@@ -43,7 +48,9 @@ class TeacherConfig:
     clipping range that stays: where it falls beside the learning rate, updates all but stop long
     before the end), for the actions held at first, which Freeway's first reward needs, and for an
     entropy bonus that begins at three times the preset's and falls to 0, without which a Freeway
-    player that always goes up tries nothing else.
+    player that always goes up tries nothing else. Muon is ahead at first and behind in the end, so
+    that a run of more than MUON_STEPS has Adam, at a rate of its own (teachers/README.md). Once
+    settings are made, these two are what was decided.
     """
 
     HEADINGS = MappingProxyType(
@@ -69,8 +76,12 @@ class TeacherConfig:
     n_steps: int = option(128, "steps of each game between two updates", positive_int)
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
-    optimizer: str = optimizer_option()
-    learning_rate: LinearSchedule = learning_rate_option(2.5e-4)
+    optimizer: str = optimizer_option(
+        None, f" (default: muon in runs of up to {MUON_STEPS:,} steps, adam in longer ones)"
+    )
+    learning_rate: LinearSchedule = learning_rate_option(
+        None, f" (default: {', '.join(f'{rate} with {k}' for k, rate in LEARNING_RATES.items())})"
+    )
     clip_range: LinearSchedule = schedule(
         0.1, 0.1, "PPO's clipping range", parse=LinearSchedule.parse_rate
     )
@@ -110,6 +121,15 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        optimizer = self.optimizer or optimizer_of(self.total_steps)
+        rate = self.learning_rate or LEARNING_RATES[optimizer]
+        object.__setattr__(self, "optimizer", optimizer)  # frozen
+        object.__setattr__(self, "learning_rate", rate)
+
+    def at_defaults(self) -> "TeacherConfig":
+        """Return the defaults of such a run, as two of them follow from others of its settings."""
+        optimizer, rate = optimizer_of(self.total_steps), LEARNING_RATES[self.optimizer]
+        return replace(type(self)(), optimizer=optimizer, learning_rate=rate)
 
     @property
     def last_step(self) -> int:
@@ -121,6 +141,11 @@ class TeacherConfig:
     def is_fresh(self) -> bool:
         """Whether the network begins with random weights."""
         return self.init_from is None
+
+
+def optimizer_of(total_steps: int | None) -> str:
+    """Say what a run of that length has by default."""
+    return "muon" if total_steps is None or total_steps <= MUON_STEPS else "adam"
 
 
 def preset_of(cfg: TeacherConfig) -> TeacherConfig:
