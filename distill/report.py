@@ -1,11 +1,15 @@
 """What is reported of a finished distillation: one record, and a table for people."""
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from distill.cli import to_argv
+from distill.config import PLACES, DistillConfig
 from distill.evaluation import Score
 from distill.fidelity import Fidelity, compare
 from distill.floors import NO_SHARE, Floors
@@ -13,10 +17,11 @@ from distill.idle import JUST_BEFORE_THE_END
 from distill.networks import n_actor_parameters
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
-from distill.settings import to_mapping
+from distill.settings import from_mapping, to_mapping
 from distill.teacher import FrozenPolicy
 from distill.worth import is_told_from
 
+IN_TITLE = ("teacher_chkpt", "student", "env")  # of the table, as its first line says
 N_STATES = 2_048  # of a student's training, on which it is measured
 
 
@@ -118,6 +123,7 @@ def describe(record: dict[str, Any]) -> str:
         "on new states": f"{record['fresh_kl']:.4f} nats, {record['fresh_agreement']:.1%} of"
         f" {record['fresh_states']:,} of its final games",
         **(describe_understanding(record) if "forward_skill" in record else {}),
+        "settings": describe_settings(record["settings"]),
         "speed": f"{record['steps_per_second']:,.0f} steps/s in training, {counts}",
         "wall-clock": f"{record['train_seconds']:,.0f} s training,"
         f" {record['wall_seconds']:,.0f} s with all scoring",
@@ -139,6 +145,17 @@ def describe_finished(run_dir: Path, record: dict[str, Any]) -> str:
             f"--resume {run_dir} is finished, and its result.json damaged or another version's:"
             f" {error!r}"
         ) from None
+
+
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Spell the settings that are not at their defaults, but for what the title says, as flags.
+
+    Raises:
+        ValueError: if they are another version's.
+    """
+    cfg = from_mapping(DistillConfig, dict(settings), origin="the result")
+    elsewhere = {f.name: f.default for f in fields(cfg) if f.name in (*PLACES, *IN_TITLE)}
+    return shlex.join(to_argv(replace(cfg, **elsewhere))) or "all at their defaults"
 
 
 def describe_understanding(record: dict[str, Any]) -> dict[str, str]:

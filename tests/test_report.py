@@ -9,6 +9,7 @@ from fakes import collapse, trained
 from scripted import score_of
 
 from distill import report
+from distill.config import DistillConfig
 from distill.evaluation import Score
 from distill.fidelity import Fidelity
 from distill.floors import Floors
@@ -17,6 +18,7 @@ from distill.networks import ActorCritic
 from distill.run_state import Distillation
 from distill.schedules import LinearSchedule
 from distill.scoring import Reference
+from distill.settings import to_mapping
 from distill.teacher import FrozenPolicy
 from distill.types import WIDTHS
 
@@ -148,3 +150,21 @@ def test_a_share_of_a_teacher_that_may_be_no_better_than_the_floor_is_in_doubt(t
 def test_the_command_for_the_curves_can_be_pasted_whatever_the_folder_is_called():
     record = a_record(score_of(5.0)) | {"run_dir": "my runs/1"}
     assert report.describe(record).endswith("\ncurves          tensorboard --logdir 'my runs/1'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "all at their defaults"),
+        ({"device": "cpu", "student": "net1", "checkpoint_steps": "9"}, "all at their defaults"),
+        (
+            {"loss": "mse", "use_uncertainty": True, "eval_greedy": False, "c_int": "0.2:0"},
+            "--use_uncertainty --c_int 0.2:0 --loss mse --no-eval_greedy",
+        ),
+    ],
+)
+def test_the_table_says_which_settings_were_not_at_their_defaults(changes, line):
+    record = a_record(score_of(5.0)) | {"settings": to_mapping(DistillConfig()) | changes}
+    (told,) = [x for x in report.describe(record).splitlines() if x.startswith("settings ")]
+    assert sorted(told.split()[1:]) == sorted(line.split())
+    assert told.startswith("settings        ")
