@@ -137,6 +137,23 @@ def show(
     print_for_programs({**about, **evaluation, "verdict": verdicts})
 
 
+def find_player(cfg: EvalConfig, device: torch.device, dtype: torch.dtype) -> tuple[Player, str]:
+    """Load what is to be scored.
+
+    Returns:
+        The player, and the game that it is to play.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the setting, if there is no such player or game.
+    """
+    if cfg.env is not None:
+        check_env_id(cfg.env)
+    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir, cfg.env)
+    with of_setting("--teacher_chkpt"):
+        player = load_player(path, device=device, dtype=dtype)
+    return player, find_game(cfg.env, {str(path): player.env_id})
+
+
 def main() -> None:
     """Load, play, compare with the floors, print."""
     cfg = cli.parse_settings(EvalConfig, __doc__ or "")
@@ -144,12 +161,8 @@ def main() -> None:
     prepare_process(cfg.n_threads)
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
-    if cfg.env is not None:
-        check_env_id(cfg.env)
-    path = cfg.teacher_chkpt or latest_teacher(cfg.teachers_dir, cfg.env)
-    with of_setting("--teacher_chkpt"):
-        player = load_player(path, device=device, dtype=dtype)
-    network, env_id = player.network, find_game(cfg.env, {str(path): player.env_id})
+    player, env_id = find_player(cfg, device, dtype)
+    path, network = player.path, player.network
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
         check_is_kept(cfg, player, env_id)
