@@ -45,6 +45,7 @@ from distill.run_folder import (
     create_run,
     lengthen_run,
     name_of,
+    started_at,
     time_stamp,
     unused,
 )
@@ -95,14 +96,19 @@ def start(
         name = f"teacher_{game_in_names(cfg.env)}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or unused(Path("runs") / name)
         made_by = provenance(cfg.device, cfg.precision)
-        record = create_run(run_dir, cfg, made_by=made_by, files=files_read_again(cfg))
-        return cfg, run_dir, datetime.fromisoformat(record["started"]), None
+        record = create_run(
+            run_dir, cfg, made_by=made_by, files=files_read_again(cfg), first_step=first_step(cfg)
+        )
+        return cfg, run_dir, started_at(run_dir, record), None
     saved, record, state = reopen(asked, cfg.resume, beside=("total_steps",))
+    started = started_at(cfg.resume, record)
     check_folder(saved.teachers_dir, flag="--teachers_dir")
     check_files(cfg.resume, record, files_read_again(saved))
+    if saved.total_steps is None:
+        raise ValueError(f"--resume {cfg.resume}: its config.yaml has no total_steps")
     if cfg.total_steps is not None:
         saved = lengthen(saved, cfg.total_steps, done=state["steps"], run_dir=cfg.resume)
-    return saved, cfg.resume, datetime.fromisoformat(record["started"]), state
+    return saved, cfg.resume, started, state
 
 
 def files_read_again(cfg: TeacherConfig) -> dict[str, Path]:
@@ -171,6 +177,7 @@ def say_what_is_left(cfg: TeacherConfig, done: int, *, is_new: bool) -> None:
         return
     if done or not is_new:
         print(f"going on at step {done:,}")
+    print(f"optimizer {cfg.optimizer}, learning rate {cfg.learning_rate}")
     print(first_score_note(cfg.env, cfg.n_envs, n_steps))
 
 

@@ -139,13 +139,15 @@ def reopen(
         What `saved_settings` does, whose arguments these are, and the checkpoint to continue from.
 
     Raises:
-        FileNotFoundError, ValueError: as there, and if it has no checkpoint or another process is
-            at it, whose next checkpoint would be the one to continue from.
+        FileNotFoundError, ValueError: as there, and if it has no checkpoint, its command line is
+            gone, or another process is at it, whose next checkpoint would be that to continue from.
     """
     saved, record = saved_settings(asked, run_dir, beside=beside)
     with locked(run_dir):
         state, warnings = load_run(run_dir)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)
+    if not isinstance(record.get("argv"), list):
+        raise ValueError(f"{run_dir / CONFIG} is damaged: it lacks 'argv'")
     return saved, record, state
 
 

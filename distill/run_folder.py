@@ -48,6 +48,7 @@ def create_run(
     *,
     made_by: Mapping[str, Any] | None = None,
     files: Mapping[str, Path] | None = None,
+    first_step: int | None = None,
 ) -> dict[str, Any]:
     """Make the folder of a new run, and config.yaml: settings, command line and provenance.
 
@@ -56,6 +57,7 @@ def create_run(
         cfg: the settings.
         made_by: what `provenance` says of a run by these settings, if not by the default ones.
         files: those that the run reads again when it is resumed, by setting.
+        first_step: where a teacher's begins, which may go on from another.
 
     Returns:
         What was written.
@@ -75,6 +77,8 @@ def create_run(
     try:
         record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
         record |= provenance() if made_by is None else made_by
+        if first_step is not None:
+            record["first_step"] = first_step
         if files:
             record["sha256"] = {name: digest_of(path) for name, path in files.items()}
         write_text(run_dir / CONFIG, yaml.safe_dump(record, sort_keys=False))
@@ -149,6 +153,21 @@ def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
     if not isinstance(record.get("settings"), dict):
         raise ValueError(f"{path} holds no settings of a run")
     return record
+
+
+def started_at(run_dir: Path, record: Mapping[str, Any]) -> datetime:
+    """Return when a run was first started.
+
+    Raises:
+        ValueError: if its config.yaml, the record, does not say.
+    """
+    try:
+        return datetime.fromisoformat(record["started"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{run_dir / CONFIG} is damaged: `started` must be a date and time, got"
+            f" {record.get('started')!r}"
+        ) from None
 
 
 def read_result(run_dir: Path) -> dict[str, Any] | None:

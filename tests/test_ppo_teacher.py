@@ -31,7 +31,7 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ppo_teacher
-from distill import cli
+from distill import cli, teacher_config
 from distill.checkpoint import NAMES, load_run, save_run
 from distill.files import lock_folder
 from distill.muon import MuonWithAdam
@@ -371,6 +371,41 @@ def test_ppo_learns_by_the_schedules(monkeypatch, finished, tmp_path, kickstarte
     np.testing.assert_allclose(found, list(expected), rtol=1e-6, atol=1e-9)
 
 
+def test_a_run_is_resumed_without_what_it_went_on_from(monkeypatch, finished, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    first = Path("mine.zip")  # whose steps its header says, and no name or record beside it
+    shutil.copy(only(finished, "teachers/*.zip"), first)
+    small = [word for word in SMALL if word not in ("--network", "0.1pct")]
+    game = ["--env", ENV, "--init_from", str(first), "--run_dir", "run"]
+    assert run_main(monkeypatch, ppo_teacher, "6000", *small, *game) == 0
+    first.unlink()
+    kept = sorted(Path("teachers").glob("*.zip"))
+    assert run_main(monkeypatch, ppo_teacher, "--resume", "run") == 0
+    assert "all steps are done" in capsys.readouterr().out
+    assert sorted(Path("teachers").glob("*.zip")) == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        (r"started: .*", "", ["config.yaml is damaged: `started` must be a date", "got None"]),
+        (r"started: .*", "started: soon", ["config.yaml is damaged: `started` must", "'soon'"]),
+        (r"(?s)argv:.*?(?=\n\w)", "", ["config.yaml is damaged: it lacks 'argv'"]),
+        (r"total_steps: .*", "total_steps: null", ["--resume", "config.yaml has no total_steps"]),
+    ],
+)
+def test_a_run_whose_config_was_edited_is_refused_in_a_line(
+    monkeypatch, finished, tmp_path, capsys, old, new, parts
+):
+    run_dir = copied_run(finished, tmp_path, monkeypatch)
+    path = run_dir / "config.yaml"
+    text, n = re.subn(old, new, path.read_text(), count=1)
+    assert n == 1
+    path.write_text(text)
+    line = refusal(monkeypatch, capsys, "--resume", str(run_dir))
+    assert all(part in line for part in parts), line
+
+
 def test_a_run_goes_on_from_a_teacher_at_its_step(monkeypatch, finished, tmp_path, capsys):
     """Curves, ladder and schedules begin where the teacher ends, and all layers learn at once."""
     monkeypatch.chdir(tmp_path)
@@ -464,8 +499,11 @@ def test_a_run_can_be_given_more_steps_over_which_its_schedules_stretch(
     os.close(held)
     assert (run_dir / "config.yaml").read_text() == config
     monkeypatch.setattr(callback, "ladder", lambda total_steps: [500, 2000, 3000, total_steps])
+    monkeypatch.setattr(teacher_config, "MUON_STEPS", 3000)  # a new one of 4,000 would have Adam
     assert run_main(monkeypatch, ppo_teacher, "4000", "--resume", str(run_dir)) == 0
-    assert "for 4,000 steps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "for 4,000 steps" in out
+    assert "\noptimizer muon, learning rate 0.00025:0\n" in out
     # The rungs below belong to the run as it was: what is kept now would not be theirs.
     kept = {path.name.split("n_iters")[1] for path in Path("teachers").glob("*.zip")}
     assert kept == {"3000.zip", "4000.zip"}

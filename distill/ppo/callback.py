@@ -66,9 +66,12 @@ class TeacherCallback(BaseCallback):
         self._cfg, self._run_dir, self._started = cfg, run_dir, started
         self._progress, self._interruption, self._tracker = progress, interruption, tracker
         # Now, not when a teacher is kept: the checkout may have moved on by then.
-        command = f"python ppo_teacher.py {command_of(read_run(run_dir), run_dir)}"
+        record = read_run(run_dir)
+        command = f"python ppo_teacher.py {command_of(record, run_dir)}"
         self._origin = {"run": name_of(run_dir), "command": command}
         self._origin |= provenance(cfg.device, cfg.precision)
+        # On record, as what it went on from may be gone; in runs of earlier versions it is not.
+        self._first_step = int(record["first_step"]) if "first_step" in record else first_step(cfg)
 
     def _init_callback(self) -> None:
         self.model.set_logger(Logger(folder=None, output_formats=[TrackerOutput(self._tracker)]))
@@ -88,7 +91,7 @@ class TeacherCallback(BaseCallback):
         cfg = self._cfg
         if mark > self.num_timesteps:
             return True
-        before = max(first_step(cfg), self.num_timesteps - cfg.n_envs * cfg.n_steps)
+        before = max(self._first_step, self.num_timesteps - cfg.n_envs * cfg.n_steps)
         return mark > before and not self._path(mark).exists()
 
     def _path(self, mark: int) -> Path:
