@@ -1,7 +1,8 @@
 """Where a run's numbers come from: what it trained, by which command, at which commit."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from distill.config import PLACES, DistillConfig
 from distill.provenance import commit_of
 from distill.run_folder import CONFIG, name_of, read_run
 from distill.schedules import LinearSchedule
-from distill.settings import from_mapping
+from distill.settings import from_mapping, info_of
 from distill.teacher_config import TeacherConfig
 from distill.teacher_files import is_teacher
 
 TEACHER_NETWORK, PPO_KIND = "nature", "PPO "
+FOUND = {"env", "network", "teacher_chkpt"}  # settings that a command need not give: it finds them
 THEN = ", then "  # before what lengthened a run, in its command
 
 
@@ -69,22 +71,43 @@ def small_network_of(kind: str) -> str | None:
 def command_of(record: dict[str, Any], run_dir: Path) -> str:
     """Return the words that a run was started with, and those that lengthened it.
 
-    In place of a file of settings, which may change or be gone, are the settings themselves.
+    In place of a file of settings, which may change or be gone, are the settings themselves; and
+    settings that were defaults then and are none any more are added.
 
     Args:
         record: its config.yaml.
         run_dir: its folder.
     """
     argv = list(map(str, record["argv"]))
-    if any(part == "--config" for word in argv for part in parts_of(word)):
+    given = {part for word in argv for part in parts_of(word)}
+    if "settings" in record:
         cls = DistillConfig if "student" in record["settings"] else TeacherConfig
-        argv = cli.to_argv(from_mapping(cls, first_settings(record), origin=str(run_dir)))
+        if "--config" in given:
+            argv = cli.to_argv(from_mapping(cls, first_settings(record), origin=str(run_dir)))
+        else:
+            argv += defaults_of_then(cls, first_settings(record), given)
     begun = shlex.join(without_places(argv))
     later = [
         f"{change['total_steps']} --resume {name_of(run_dir)}"
         for change in record.get("lengthened", [])
     ]
     return THEN.join([begun, *later])
+
+
+def defaults_of_then(
+    cls: type[DistillConfig | TeacherConfig], settings: dict[str, Any], given: Set[str]
+) -> list[str]:
+    """Spell the settings that a command of another version left at what is no default any more."""
+    try:
+        cfg = from_mapping(cls, settings, origin="")
+    except ValueError:  # some of them are gone, so that no command gives them all
+        return []
+    left = {
+        f.name
+        for f in fields(cls)
+        if not info_of(f).positional and not {f"--{f.name}", f"--no-{f.name}"} & given
+    }
+    return cli.to_argv(cfg, left - FOUND)
 
 
 def first_settings(record: dict[str, Any]) -> dict[str, Any]:

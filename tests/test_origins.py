@@ -74,6 +74,49 @@ def test_a_file_of_settings_is_told_by_what_it_said(tmp_path, words, cfg, comman
     assert origins.command_of(record, tmp_path) == command
 
 
+@pytest.mark.parametrize(
+    ("argv", "settings", "command"),
+    [
+        (["1e7"], {"optimizer": "muon", "learning_rate": "0.00025:0"}, "1e7 --optimizer muon"),
+        (
+            ["1e6", "--optimizer=adam", "--run_dir", "r"],
+            {"optimizer": "adam", "learning_rate": "0.00025:0", "run_dir": "r"},
+            "1e6 --optimizer adam --learning_rate 0.00025:0",
+        ),
+        (["1e7", "--no-data_init"], {"data_init": False}, "1e7 --no-data_init"),
+        (["1e6"], {"n_threads": 2, "device": "cpu", "checkpoint_steps": 9}, "1e6"),
+        (["1e6", "--seed", 3], {"seed": 3, "a_setting_that_is_gone": 1}, "1e6 --seed 3"),
+        (
+            ["1e6", "--init_from", "s.safetensors"],
+            {"init_from": "s.safetensors", "network": "16,16,16,64", "env": "ALE/Boxing-v5"},
+            "1e6 --init_from s.safetensors",
+        ),
+    ],
+)
+def test_what_was_a_default_and_is_none_any_more_is_told(tmp_path, argv, settings, command):
+    total_steps = int(float(argv[0]))
+    record = {"argv": argv, "settings": {"total_steps": total_steps, **settings}}
+    assert origins.command_of(record, tmp_path) == command
+
+
+def test_a_distillation_from_before_a_default_changed_is_told_by_what_it_was(tmp_path):
+    then = to_mapping(DistillConfig(env="PongNoFrameskip-v4", temperature=1.0))
+    record = {"argv": ["--env", "PongNoFrameskip-v4"], "settings": then}
+    assert origins.command_of(record, tmp_path) == "--env PongNoFrameskip-v4 --temperature 1.0"
+
+
+def test_a_lengthened_run_from_before_a_default_changed_is_told_by_what_it_began_with(tmp_path):
+    settings = {"total_steps": 10_000_000, "optimizer": "muon", "learning_rate": "0.00025:0"}
+    change = {"total_steps_before": 5_000_000, "total_steps": 10_000_000}
+    record = {"argv": ["5e6"], "settings": settings, "lengthened": [change]}
+    command = origins.command_of(record, tmp_path / "a")
+    assert command == "5e6 --optimizer muon, then 10000000 --resume a"
+    short = {"total_steps": 5_000_000, "optimizer": "muon", "learning_rate": "0.00025:0"}
+    change["total_steps_before"] = 2_000_000
+    record = {"argv": ["2e6"], "settings": short, "lengthened": [change]}
+    assert origins.command_of(record, tmp_path / "a").startswith("2e6, then ")
+
+
 def test_a_run_whose_settings_lack_something_is_named(tmp_path):
     create_run(tmp_path / "a", TeacherConfig(total_steps=1000))
     path = tmp_path / "a" / "config.yaml"

@@ -75,3 +75,8 @@ def test_every_recorded_teachers_command_can_be_read_today():
     found = [published.settings_name(command) for command in commands]
     assert found.count(published.DEFAULTS) >= 3
     assert published.PRESET in found
+
+
+def test_a_long_run_by_muon_is_not_at_the_defaults():
+    assert published.settings_name(f"1e7 --env {PONG} --optimizer muon") is None
+    assert published.settings_name(f"1e7 --env {PONG}") == published.DEFAULTS
