@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn
@@ -35,6 +35,22 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         return values
     return {k: v for k, v in settings.items() if k not in ("run_dir", "resume")}
+
+
+def _free_to_follow(
+    cls: type[Settings], settings: Mapping[str, Any], asked: Container[str]
+) -> dict[str, Any]:
+    """Leave out of a file's settings the defaults that followed from one that a flag gives.
+
+    A class names them as `FOLLOWS`: of each setting which other one decides its default.
+    """
+    kept = dict(settings)
+    for name, decider in getattr(cls, "FOLLOWS", {}).items():
+        if decider in asked and {name, decider} <= settings.keys():
+            default = cls(**{decider: settings[decider]})
+            if settings[name] == str(getattr(default, name)):
+                del kept[name]
+    return kept
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,6 +129,7 @@ def parse_command(
     try:
         config_file = asked.pop("config", None)
         settings = _read_settings(Path(config_file)) if config_file else {}
+        settings = _free_to_follow(cls, settings, asked)
         values = {**settings, **asked}
         given = {**values, "config": config_file}
         if empty := [name for name in texts if given.get(name) == ""]:
@@ -123,11 +140,16 @@ def parse_command(
         parser.error(str(error))
 
 
-def to_argv(cfg: Settings) -> list[str]:
-    """Return the command line that gives these settings; those at their defaults are left out."""
+def to_argv(cfg: Settings, names: Container[str] | None = None) -> list[str]:
+    """Return the command line that gives these settings; those at their defaults are left out.
+
+    With `names` it is that of the settings called so.
+    """
     words: list[str] = []
-    known = {f.name: f for f in fields(cfg)}
+    known = {f.name: f for f in fields(cfg) if names is None or f.name in names}
     for name, value in non_defaults(cfg).items():
+        if name not in known:
+            continue
         info = info_of(known[name])
         if info.parse is flag:
             words.append(_spelled(known[name], value))

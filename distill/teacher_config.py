@@ -64,6 +64,7 @@ class TeacherConfig:
             "checkpoint_steps": "what is kept",
         }
     )
+    FOLLOWS = MappingProxyType({"learning_rate": "optimizer"})
 
     total_steps: int | None = option(
         None, "agent steps over all games, such as 1e7", steps, positional=True
@@ -77,7 +78,7 @@ class TeacherConfig:
     batch_size: int = option(256, "samples in a minibatch", positive_int)
     n_epochs: int = option(2, "passes over each rollout", positive_int)
     optimizer: str = optimizer_option(
-        None, f" (default: muon in runs of up to {MUON_STEPS:,} steps, adam in longer ones)"
+        None, f" (default: muon up to total_steps {MUON_STEPS:,}, adam beyond)"
     )
     learning_rate: LinearSchedule = learning_rate_option(
         None, f" (default: {', '.join(f'{rate} with {k}' for k, rate in LEARNING_RATES.items())})"

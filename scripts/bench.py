@@ -9,7 +9,8 @@
                what playing costs
     loop_curious    the loop with --use_curiosity
     loop_uncertain  the loop with --use_uncertainty
-    ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py
+    ppo        our PPO: playing and learning, NatureCNN, the defaults of ppo_teacher.py up to
+               3e6 steps
     ppo_preset the same with as many games, steps, epochs and samples as rl-zoo's Atari preset
     sb3        stock stable-baselines3 PPO: make_atari_env, CnnPolicy, float32, at that preset
 

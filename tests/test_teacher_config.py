@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from distill import cli
 from distill.schedules import LinearSchedule
@@ -64,5 +65,32 @@ def test_help_says_which_defaults_follow_from_what(capsys):
     with pytest.raises(SystemExit):
         cli.parse_settings(TeacherConfig, "", ["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "(default: muon in runs of up to 3,000,000 steps, adam in longer ones)" in text
+    assert "(default: muon up to total_steps 3,000,000, adam beyond)" in text
     assert "(default: 0.00025:0 with muon, 0.0005:0 with adam)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "optimizer", "learning_rate"),
+    [
+        ([], "muon", SLOW),
+        (["--seed", "3"], "muon", SLOW),
+        (["--optimizer", "adam"], "adam", FAST),
+        (["--optimizer", "muon"], "muon", SLOW),
+        (["1e7"], "muon", SLOW),
+        (["--optimizer", "adam", "--learning_rate", "2.5e-4:0"], "adam", SLOW),
+    ],
+)
+def test_a_files_rate_follows_when_a_flag_gives_another_optimizer(
+    tmp_path, words, optimizer, learning_rate
+):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"settings": to_mapping(TeacherConfig(total_steps=1000))}))
+    cfg = cli.parse_settings(TeacherConfig, "", ["--config", str(file), *words])
+    assert (cfg.optimizer, cfg.learning_rate) == (optimizer, learning_rate)
+
+
+def test_a_rate_that_a_file_gives_itself_stays(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("{total_steps: 1000, learning_rate: 1e-3}\n")
+    cfg = cli.parse_settings(TeacherConfig, "", ["--config", str(file), "--optimizer", "adam"])
+    assert cfg.learning_rate == LinearSchedule(1e-3, 1e-3)
