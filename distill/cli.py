@@ -61,7 +61,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}{self._hint(message)}\n")
 
     def _hint(self, message: str) -> str:
-        """Say what may have been meant by an unknown flag, if that is why."""
+        """Say what may have been meant by an unknown flag, or by a value for one that has none."""
+        if switch := re.match(r"argument (--[^\s/]+)/(--no-\S+): ignored explicit", message):
+            return f"; write {switch[1]} or {switch[2]} alone"
         if not (found := re.match(r"unrecognized arguments: --([^\s=]+)", message)):
             return ""
         name = found[1].replace("-", "_")

@@ -200,6 +200,13 @@ def test_a_flag_that_may_be_meant_is_named(capsys, argv, hint):
     assert refusal(capsys, *argv).endswith(f"error: unrecognized arguments: {hint}\n")
 
 
+def test_a_value_for_a_flag_that_has_none_is_refused_with_what_to_write(capsys):
+    line = refusal(capsys, "--use_fire=false")
+    assert line.endswith(
+        "ignored explicit argument 'false'; write --use_fire or --no-use_fire alone\n"
+    )
+
+
 def test_help_shows_every_flag_and_its_default(capsys):
     with pytest.raises(SystemExit) as exit_:
         parse("--help")
