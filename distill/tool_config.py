@@ -36,7 +36,7 @@ FULLY_SCORED = (  # studies scored over as many games as teachers
 )
 HALF_SCORED = (  # over half as many
     *("initialization", "losses", "actors", "sampling", "settings", "encoder", "bonus"),
-    *("curiosity", "curiosity_defaults"),
+    *("curiosity", "curiosity_defaults", "weighting"),
 )
 GRIDS = (*FULLY_SCORED, *HALF_SCORED)
 BENCH_PARTS = (

@@ -190,6 +190,19 @@ def test_encoders_meet_plain_students_that_trained_as_long():
     assert {run.id for run in plain} <= in_curiosity  # run once for both
 
 
+def test_uncertainty_alone_tells_the_arms_of_weighting_apart_and_plain_ones_are_run_once():
+    runs = plan("weighting", ALL_TEACHERS)
+    unsure = chosen(runs, arm="uncertainty")
+    twins = [twin for run in unsure for twin in chosen(runs, **run.labels | {"arm": "plain"})]
+    off = [replace(run.cfg, use_uncertainty=False) for run in unsure]
+    assert off == [twin.cfg for twin in twins]
+    assert len(unsure) == 20  # of two games and two teachers
+    in_curiosity = {run.id for run in plan("curiosity_defaults", ALL_TEACHERS)}
+    assert len({twin.id for twin in twins} & in_curiosity) == 16  # five seeds and three
+    longer = {run.labels["budget"] for run in runs} - {"quarter"}
+    assert longer == {AS_LONG["quarter", "uncertainty"]}
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_level_is_measured_over_as_many_games_as_a_teachers_and_arms_over_half(grid):
     levels = (

@@ -22,7 +22,7 @@ BASE: Mapping[str, Any] = {"eval_steps": MAX_STEPS, "eval_greedy": False}
 ARM_GAMES = DistillConfig.n_eval_episodes // 2
 # Studies were made by the KL at temperature 1, the default until they had found a better one; these
 # are of today's defaults.
-BY_DEFAULTS = ("best", "teachers", "curiosity_defaults", "curiosity_breakout")
+BY_DEFAULTS = ("best", "teachers", "curiosity_defaults", "curiosity_breakout", "weighting")
 AT_ONE: Mapping[str, Any] = {"temperature": 1.0}
 BOTH_GAMES = ("Freeway", "Pong")
 FIVE, THREE = ("0", "1", "2", "3", "4"), ("0", "1", "2")
@@ -195,5 +195,13 @@ BLOCKS: Mapping[str, Sequence[Block]] = {
             (PLAIN, AS_LONG["quarter", "both"]),
             (PLAIN, AS_LONG["quarter", "bonus"]),
         )
+    ),
+    "weighting": tuple(  # whether it helps to trust a teacher less where it is unsure
+        {**_arms(names, budget), "teacher": (teacher,)}
+        for names, budget in (
+            (("plain", "uncertainty"), "quarter"),
+            (PLAIN, AS_LONG["quarter", "uncertainty"]),
+        )
+        for teacher in ("medium", "good")  # the former has mistakes to be kept from
     ),
 }
