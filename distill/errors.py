@@ -44,6 +44,13 @@ def stopping_signals() -> list[signal.Signals]:
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+def open_missing_streams() -> None:
+    """Let nobody read what is written to a stream that was closed before we began, as by `>&-`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open until the end)
+
+
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Run a command; turn the errors a user can cause into one line on standard error.
 
@@ -52,6 +59,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """
     for number in stopping_signals():
         signal.signal(number, signal.default_int_handler)
+    open_missing_streams()
     try:
         main()
         sys.stdout.flush()

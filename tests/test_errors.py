@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,6 +91,28 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_output_that_is_closed_from_the_start_is_written_to_nobody(tmp_path, closed):
+    program = tmp_path / "talks.py"
+    program.write_text(
+        "import sys\n"
+        "from distill.errors import run_command\n"
+        "def main():\n"
+        "    print('line', sys.stdout.isatty())\n"
+        "    sys.stderr.write(f'line {sys.stderr.isatty()}')\n"
+        "    raise ValueError('wrong')\n"
+        "run_command(main)\n"
+    )
+    root = Path(distill.__file__).parents[1]
+    done = subprocess.run(
+        f"exec {shlex.quote(sys.executable)} {shlex.quote(str(program))} {closed}",
+        shell=True, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert ("line" in done.stdout, "wrong" in done.stderr) == (closed == "2>&-", closed == ">&-")
 
 
 def test_a_mistake_in_the_program_shows_where_it_is():
