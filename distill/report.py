@@ -143,7 +143,7 @@ def describe_finished(run_dir: Path, record: dict[str, Any]) -> str:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"--resume {run_dir} is finished, and its result.json damaged or another version's:"
-            f" {error!r}"
+            f" {error!r}; without it, it is made anew"
         ) from None
 
 

@@ -1,5 +1,6 @@
 """The task of a distillation: settings, teacher, game and device, all checked before it begins."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,14 +33,18 @@ class Task(NamedTuple):
 def find_teacher(cfg: DistillConfig) -> Path:
     """Return the teacher asked for, else the game's best.
 
-    If it is not where the settings say, the one of its name in teachers/ is meant: names hold the
-    second that training began in, and settings come from other folders and machines, too.
+    If it is not where the settings say, the one of its name in teachers/ is meant, which is said on
+    standard error: names hold the second that training began in, and settings come from other
+    folders and machines, too.
     """
     path = cfg.teacher_chkpt
     if path is None:
         return best_teacher(TEACHERS, check_env_id(cfg.env or DEFAULT_ENV))
     here = TEACHERS / path.name
-    return here if here.exists() and not path.exists() else path
+    if path.exists() or not here.exists():
+        return path
+    sys.stderr.write(f"--teacher_chkpt {path} is not there: {here} is taken for it\n")
+    return here
 
 
 def check_ring(cfg: DistillConfig, n_stack: int) -> None:

@@ -32,7 +32,15 @@ from distill.report import describe, describe_finished, report
 from distill.run_folder import RESULT, check_files, create_run, read_result, unused
 from distill.run_state import Distillation
 from distill.scoring import Reference, Scorer, evaluate_modes, recorded_scores
-from distill.task import Task, default_run_dir, headline, make_games, make_run, prepare
+from distill.task import (
+    Task,
+    default_run_dir,
+    find_teacher,
+    headline,
+    make_games,
+    make_run,
+    prepare,
+)
 from distill.tracking import Tracker
 from distill.training import Hooks, check_saveable, train_student
 
@@ -51,16 +59,17 @@ def start(asked: cli.Asked[DistillConfig]) -> tuple[Task, Path, dict[str, Any] |
         refuse_idle(cfg)
         task = prepare(cfg)
         make_games(task, 1, seed=0, training=False).close()  # refuses a teacher of other actions
-        run_dir = cfg.run_dir or unused(default_run_dir(task))
         # The teacher is written down by name: a better one may ship when the run is resumed.
         fixed = replace(cfg, teacher_chkpt=task.teacher_path, env=task.env_id)
         made_by = provenance(cfg.device, cfg.precision)
+        # Last, so that no other run of this second takes the name meanwhile.
+        run_dir = cfg.run_dir or unused(default_run_dir(task))
         create_run(run_dir, fixed, made_by=made_by, files={"teacher_chkpt": task.teacher_path})
         return task._replace(cfg=fixed), run_dir, None
     saved, record, state = reopen(asked, cfg.resume)
-    task = prepare(saved)
-    check_files(cfg.resume, record, {"teacher_chkpt": task.teacher_path})
-    return task, cfg.resume, state
+    teacher = find_teacher(saved)
+    check_files(cfg.resume, record, {"teacher_chkpt": teacher})
+    return prepare(replace(saved, teacher_chkpt=teacher)), cfg.resume, state
 
 
 def finished(asked: cli.Asked[DistillConfig]) -> tuple[dict[str, Any], str] | None:

@@ -497,6 +497,7 @@ def test_a_finished_run_of_another_version_is_named(folder, resumed, run):
     done = run("--resume", "older")
     assert (done.status, done.out) == (2, "")
     assert "--resume older is finished, and its result.json damaged or another" in done.err
+    assert done.err.endswith("; without it, it is made anew\n")
     assert done.err.count("\n") == 1
 
 
@@ -619,6 +620,16 @@ def test_a_run_whose_teacher_was_replaced_is_not_gone_on_with(folder, killed, ru
     done = run("--resume", "replaced")
     assert (done.status, done.out) == (2, "")
     assert f"--resume replaced began with another --teacher_chkpt than {TEACHER} is now" in done.err
+
+
+def test_a_run_whose_teacher_is_gone_says_which_one_it_needs(folder, killed, run):
+    run_dir = folder / "orphan"
+    shutil.copytree(killed, run_dir)
+    config = run_dir / "config.yaml"
+    config.write_text(config.read_text().replace(f": {TEACHER}", ": gone.zip"))
+    done = run("--resume", "orphan")
+    assert (done.status, done.out) == (2, "")
+    assert "--resume orphan needs --teacher_chkpt gone.zip, which is not there" in done.err
 
 
 def test_a_checkpoint_of_other_settings_is_one_line_and_stays(folder, killed, run):

@@ -11,7 +11,7 @@ from distill.schedules import LinearSchedule
 NAME = "envPongNoFrameskip-v4_20260102-030405_n_iters10.zip"
 
 
-def test_a_teacher_that_is_elsewhere_by_now_is_looked_for_by_name(tmp_path, monkeypatch):
+def test_a_teacher_that_is_elsewhere_by_now_is_looked_for_by_name(tmp_path, monkeypatch, capsys):
     """So that settings made in another folder, or on another machine, say what they said there."""
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
@@ -20,7 +20,10 @@ def test_a_teacher_that_is_elsewhere_by_now_is_looked_for_by_name(tmp_path, monk
     cfg = DistillConfig(teacher_chkpt=there / NAME)
     assert task.find_teacher(cfg) == there / NAME  # neither is there: what was asked for is named
     (here / NAME).touch()
+    assert capsys.readouterr().err == ""
     assert task.find_teacher(cfg) == here / NAME
+    said = f"--teacher_chkpt {there / NAME} is not there: {here / NAME} is taken for it\n"
+    assert capsys.readouterr().err == said
     assert task.find_teacher(DistillConfig(teacher_chkpt=Path(NAME))) == here / NAME
     (there / NAME).touch()
     assert task.find_teacher(cfg) == there / NAME
