@@ -39,6 +39,9 @@ from distill.types import WIDTHS, Widths, parse_widths
 FOLDERS = ("run_dir", "resume", "teachers_dir")
 # Settings that say where and how fast something is done: they change nothing of what is learned.
 PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
+# Above, float32 may round the differences away that the loss is made of; below 1 / this a student
+# can meet any answer by logits that it hardly tells from 0.
+MAX_TEMPERATURE = 1000
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ class DistillConfig:
     )
     w_distill: LinearSchedule = schedule(1.0, 1.0, "weight of the divergence")
     w_icm: LinearSchedule = schedule(
-        0.3, 0.3, "weight of ICM's losses; where none reaches the encoder, Adam all but ignores it"
+        0.3,
+        0.3,
+        "weight of ICM's losses; where none reaches the encoder, Adam all but ignores it; 0 keeps"
+        " them from the encoder alone while ICM's error is a bonus",
     )
     w_rnd: LinearSchedule = schedule(
         1.0, 1.0, "weight of RND's loss, while its bonus counts; Adam all but ignores its size"
@@ -171,6 +177,9 @@ class DistillConfig:
         if self.ring_size < smallest:
             least = f"n_envs x max(2 x n_steps, 5) = {smallest}"
             raise ValueError(f"--ring_size must be at least {least}, got {self.ring_size}")
+        if not 1 / MAX_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            allowed = f"from {1 / MAX_TEMPERATURE} to {MAX_TEMPERATURE}"
+            raise ValueError(f"--temperature must be {allowed}, got {self.temperature}")
         if self.curiosity == "aux" and self.curiosity_source == "rnd":
             raise ValueError("--curiosity aux needs --curiosity_source icm: rnd is a bonus only")
         if self.uncertain_terms == {"bonus"} and not self.use_bonus:

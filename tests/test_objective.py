@@ -739,6 +739,14 @@ def test_a_ring_that_cannot_hold_two_rollouts_is_refused():
     DistillConfig(n_envs=16, n_steps=32, ring_size=1024)
 
 
+@pytest.mark.parametrize("temperature", [1e-4, 1e-30, 1e4, 1e30])
+def test_a_temperature_at_which_nothing_could_be_learned_is_refused(temperature):
+    with pytest.raises(ValueError, match=r"--temperature must be from 0\.001 to 1000, got "):
+        DistillConfig(temperature=temperature)
+    for allowed in (0.001, 1000.0):
+        DistillConfig(temperature=allowed)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
