@@ -8,9 +8,9 @@
 with u the uncertainty weight of mean 1, times the importance weight if asked for, tau the
 temperature (distill.losses), and A the GAE of c_ext sign(r_game) + c_int v r_intrinsic / running
 std (distill.advantages), v an uncertainty weight of mean 1. A term has one name: the key of its
-weight and, under `loss/`, its TensorBoard tag. A term whose weight is zero is not computed. Plain
-distillation is `distill` alone; PPO from scratch at the student's size is w_distill 0 and c_ext 1:
-same code, same network.
+weight and, under `loss/`, its TensorBoard tag. A term whose weight is zero is not computed, but for
+ICM's while its error is a bonus (DistillConfig.weights). Plain distillation is `distill` alone; PPO
+from scratch at the student's size is w_distill 0 and c_ext 1: same code, same network.
 """
 
 from collections.abc import Mapping
