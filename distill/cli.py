@@ -62,6 +62,8 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, message: str) -> str:
         """Say what may have been meant by an unknown flag, or by a value for one that has none."""
+        if re.fullmatch(r"unrecognized arguments: (true|false)", message, re.IGNORECASE):
+            return "; a switch takes no value: write --NAME or --no-NAME alone"
         if switch := re.match(r"argument (--[^\s/]+)/(--no-\S+): ignored explicit", message):
             return f"; write {switch[1]} or {switch[2]} alone"
         if not (found := re.match(r"unrecognized arguments: --([^\s=]+)", message)):

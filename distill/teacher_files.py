@@ -70,7 +70,9 @@ def latest_teacher(folder: Path, env_id: str | None = None) -> Path:
         return max(_of_game([folder], env_id), key=_age)
     found = _teachers_in(folder)
     if not found:
-        raise FileNotFoundError(f"no teacher in {folder}: make one with `{COMMAND}`")
+        raise FileNotFoundError(
+            f"--teachers_dir {folder} has no teacher: make one with `{COMMAND}`"
+        )
     return max(found, key=_age)
 
 

@@ -207,6 +207,13 @@ def test_a_value_for_a_flag_that_has_none_is_refused_with_what_to_write(capsys):
     )
 
 
+@pytest.mark.parametrize("word", ["false", "True"])
+def test_a_truth_value_behind_a_switch_is_refused_with_what_to_write(capsys, word):
+    line = refusal(capsys, "5", "--use_fire", word)
+    hint = "a switch takes no value: write --NAME or --no-NAME alone"
+    assert line.endswith(f"error: unrecognized arguments: {word}; {hint}\n")
+
+
 def test_help_shows_every_flag_and_its_default(capsys):
     with pytest.raises(SystemExit) as exit_:
         parse("--help")

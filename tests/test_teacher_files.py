@@ -48,8 +48,10 @@ def test_other_files_are_not_teachers(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "none"])
 def test_no_teacher_at_all_says_how_to_make_one(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=r"python ppo_teacher\.py 1e7"):
-        latest_teacher(tmp_path / name)
+    folder = tmp_path / name
+    with pytest.raises(FileNotFoundError, match=r"python ppo_teacher\.py 1e7") as error:
+        latest_teacher(folder)
+    assert str(error.value).startswith(f"--teachers_dir {folder} has no teacher")
 
 
 def test_the_best_teacher_has_the_highest_sampled_score_of_its_game(tmp_path):

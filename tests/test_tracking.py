@@ -145,7 +145,7 @@ def test_a_run_killed_before_its_first_row_was_whole_can_be_resumed(tmp_path, cu
 
 def test_damaged_metrics_are_named_with_their_line(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,wall_seconds,tag,value\nten,1.00,time/fps,1\n")
-    with pytest.raises(ValueError, match=r"metrics\.csv is damaged at line 2: .*ten"):
+    with pytest.raises(ValueError, match=r"metrics\.csv is damaged at line 2: .*ten.*remove"):
         Tracker(tmp_path, resume_step=5)
 
 
