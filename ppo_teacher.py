@@ -93,9 +93,9 @@ def start(
         check_settings(cfg)
         cfg = check_networks(cfg, size_is_asked_for="network" in asked.names)
         check_steps(cfg)
+        made_by = provenance(cfg.device, cfg.precision)
         name = f"teacher_{game_in_names(cfg.env)}_{time_stamp()}_seed{cfg.seed}"
         run_dir = cfg.run_dir or unused(Path("runs") / name)
-        made_by = provenance(cfg.device, cfg.precision)
         record = create_run(
             run_dir, cfg, made_by=made_by, files=files_read_again(cfg), first_step=first_step(cfg)
         )
