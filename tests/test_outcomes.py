@@ -77,6 +77,31 @@ def test_runs_that_would_not_be_themselves_are_refused(tmp_path, settings, messa
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {"my_setting": 1}}, "settings that do not exist: my_setting"),
+        ({"settings": [1]}, "is damaged: AttributeError"),
+        (
+            {"student_score": {"sampled": {"mean": float("nan"), "ci95": None, "n_games": 1}}},
+            "is damaged: a score of nan",
+        ),
+    ],
+    ids=["another version's", "a list", "nan"],
+)
+def test_a_result_that_would_spoil_the_file_is_refused_and_nothing_is_written(
+    tmp_path, change, message
+):
+    score = {"mean": 2.0, "ci95": None, "n_games": 1}
+    path, runs = tmp_path / "results.csv", [make_run(tmp_path, n, "plain", {10: 1.0}) for n in "ab"]
+    for run_dir, changed in zip(runs, ({}, change), strict=True):
+        result = a_result(score, {"seed": 7}) | changed
+        (run_dir / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=rf"b/result\.json.*{message}"):
+        outcomes.collect_outcomes(runs, path)
+    assert not path.exists()
+
+
 def test_there_is_nothing_in_a_file_that_is_not_there(tmp_path):
     assert rows.read_rows(tmp_path / "no.csv", outcomes.Outcome) == []
 
@@ -101,6 +126,8 @@ def test_shares_are_of_what_is_now_on_record_for_the_teacher_if_it_ships():
     rungs = [rung("a.zip", 12.0, 16.0), rung("b.zip", 9.0, 9.0)]
     found = outcomes.beside_teachers([*rows_in, outcome("a.zip", 100)], rungs)
     assert [o.score_share for o in found] == [2.0, 0.75, None, 0.75]
+    more = outcome("a.zip", 101)._replace(score_share=0.7, teacher_mean=14.5)
+    assert outcomes.beside_teachers([more], rungs) == [more]  # not over the same games
     assert [o.teacher_mean for o in found] == [12.0, 14.0, 9.0, 14.0]
     assert [o.floor for o in found] == [11.0, 10.0, 11.0, 10.0]
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import CONFIG, digests_in, read_result, read_run, unused
+from distill.run_folder import CONFIG, RESULT, digests_in, read_result, read_run, unused
 from distill.settings import from_mapping
 from distill.study.outcomes import Outcome, read_outcome
 from distill.study.plan import Run, identity
@@ -101,7 +101,7 @@ def outcomes_of(jobs: Iterable[Job]) -> list[Outcome]:
             try:
                 outcome = read_outcome(job.folder)
             except (ValueError, FileNotFoundError) as error:
-                warn(f"left out: {error}")
+                warn(f"left out: {error}; without its {RESULT} the run is scored anew")
                 continue
             assert outcome is not None, job.folder  # it is done
             found.append(outcome)

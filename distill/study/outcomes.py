@@ -1,11 +1,13 @@
 """Outcomes: what became of finished distillations, from run folders to one CSV file."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from distill.config import DistillConfig
+from distill.errors import of_setting
 from distill.floors import highest_in, share_of
 from distill.origins import read_origin
 from distill.provenance import commit_of
@@ -64,16 +66,16 @@ class Outcome(NamedTuple):
 def beside_teachers(outcomes: Sequence[Outcome], rungs: Sequence[Rung]) -> list[Outcome]:
     """Take shares of what is now on record for the teachers, where they ship, over the same games.
 
-    The records of earlier runs were of other games than their students', or of more.
+    The records of earlier runs were of other games than their students', or of more. Of students
+    that played more games than are on record their own teacher's scores stay.
     """
     rung_of = {rung.zip_name: rung for rung in rungs}
-    return [
-        _beside(outcome, rung_of[outcome.teacher]) if outcome.teacher in rung_of else outcome
-        for outcome in outcomes
-    ]
+    return [_beside(outcome, rung_of.get(outcome.teacher)) for outcome in outcomes]
 
 
-def _beside(outcome: Outcome, teacher: Rung) -> Outcome:
+def _beside(outcome: Outcome, teacher: Rung | None) -> Outcome:
+    if teacher is None or outcome.games > teacher.sampled.n_games:
+        return outcome
     teacher = teacher.first(outcome.games)
     share = share_of(outcome.student_mean, teacher=teacher.mean, floor=teacher.floor)
     return outcome._replace(floor=teacher.floor, teacher_mean=teacher.mean, score_share=share)
@@ -83,13 +85,20 @@ def read_outcome(run_dir: Path) -> Outcome | None:
     """Return a finished distillation as one row; None for any other run.
 
     Raises:
-        ValueError: if its result.json is damaged.
+        ValueError: if its result.json is damaged, or has settings that this version does not know.
     """
-    found = read_result(run_dir)
+    found, path = read_result(run_dir), run_dir / RESULT
+    if found is None:
+        return None
     try:
-        return None if found is None else _row(run_dir, found)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{run_dir / RESULT} is damaged: {error!r}") from None
+        row = _row(run_dir, found)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+    with of_setting(str(path)):
+        _ = row.identity  # a file of outcomes is spoiled by one that has none
+    if not math.isfinite(row.student_mean):
+        raise ValueError(f"{path} is damaged: a score of {row.student_mean}")
+    return row
 
 
 def _row(run_dir: Path, found: dict[str, Any]) -> Outcome:
