@@ -25,6 +25,7 @@ from distill.parsing import (
     parallel_games,
     positive,
     positive_int,
+    threads,
 )
 from distill.settings import check, option
 from distill.teacher_files import NETWORK_SUFFIXES, OWN_TEACHERS
@@ -174,7 +175,7 @@ class CompareConfig:
     )
     out: Path = option(Path("runs/study"), "folder of the runs, shared by all grids", Path)
     workers: int | None = option(None, "runs at a time (default: one a core)", positive_int)
-    n_threads: int = option(1, "threads of each run", positive_int)
+    n_threads: int = option(1, "threads of each run", threads)
     device: str = device_option("; of each run, and many that share a GPU are slowed by it")
     retries: int = option(1, "further attempts at a run that fails", nonnegative_int)
     shard: Shard = option(Shard(1, 1), "part of the grid to run, i/n", Shard.parse)

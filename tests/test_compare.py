@@ -225,6 +225,7 @@ def test_a_damaged_result_is_left_out_and_told(tmp_path, command):
     assert status == 0
     assert err.startswith("left out: ")
     assert f"{runs[-1].id}/result.json is damaged" in err
+    assert err.endswith("; without its result.json the run is scored anew\n")
     assert "  1 of 2  " in out
 
 
@@ -369,3 +370,9 @@ def test_bad_shards_are_refused(command, shard):
     assert err == (
         f"compare.py: error: --shard must be i/n with i from 1 to n, such as 2/3, got '{shard}'\n"
     )
+
+
+def test_more_threads_than_a_run_may_have_are_refused_before_any_is_started(command):
+    status, out, err = command("--grid", "best", "--n_threads", 2000)
+    assert (status, out) == (2, "")
+    assert "--n_threads must be a whole number from 1 to 1024, got '2000'" in err

@@ -111,6 +111,24 @@ def test_a_failed_run_goes_on_from_its_checkpoint_after_the_others(tmp_path, pro
     assert tape(out)[2] == ["--resume", str(broken.folder), "--n_threads", "1"]
 
 
+def test_a_run_that_another_process_finishes_meanwhile_is_done_in_the_end(tmp_path, program):
+    out = tmp_path / "out"
+    theirs, _ = jobs = make_jobs([make_run(0), make_run(5)], out)
+    log = lock_log(out / f"{theirs.run.id}.log")
+    assert log is not None
+
+    def on_change(job: Job) -> None:
+        if job.status == "done":  # the other one, which is ours
+            assert theirs.status == "elsewhere"
+            finish(theirs.run, out / "theirs", result=True)
+
+    with log:
+        study(jobs, out, program, on_change=on_change).run(lambda: False)
+    assert (theirs.status, theirs.attempts, theirs.folder) == ("done", 0, out / "theirs")
+    manifest = (out / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(manifest[0])["status"] == "done"
+
+
 def test_bad_input_is_not_tried_again(tmp_path, program):
     (job,) = run_all([2], tmp_path / "out", program, n_retries=5)
     assert (job.status, job.attempts, job.exit_status) == ("failed", 1, 2)

@@ -111,6 +111,7 @@ class Study:
         self._write()
         try:
             self._work(should_stop)
+            self._look_again()
         finally:  # after a second Ctrl-C nothing may go on by itself
             for worker in self._workers:
                 worker.kill()
@@ -133,6 +134,12 @@ class Study:
             if time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()
                 self._on_look()
+
+    def _look_again(self) -> None:
+        """Note which runs that another process had it has brought to their end."""
+        for job in self.jobs:
+            if job.status == "elsewhere" and is_finished(folder := folder_now(job)):
+                job.folder, job.status = folder, "done"
 
     def _start(self, job: Job) -> None:
         log = lock_log(job.folder.parent / f"{job.run.id}.log")
