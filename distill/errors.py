@@ -34,8 +34,10 @@ def of_setting(flag: str) -> Iterator[None]:
     """Put the name of a setting before what is wrong with the file that it names."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        raise type(error)(f"{flag}: {error}") from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{flag}: {error}") from None
+    except ValueError as error:  # be it a subclass, whose arguments may be others
+        raise ValueError(f"{flag}: {error}") from None
 
 
 def stopping_signals() -> list[signal.Signals]:

@@ -63,12 +63,18 @@ def read_rows(
     """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        text = file.read()
-    if is_being_written:
-        text = text[: text.rfind("\n") + 1]
-        if not text:
-            return []
+    try:
+        with path.open(newline="") as file:
+            text = file.read()
+        if is_being_written:
+            text = text[: text.rfind("\n") + 1]
+        return _records(path, text, kind) if text or not is_being_written else []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _records(path: Path, text: str, kind: Callable[..., RowT]) -> list[RowT]:
+    """Read a file's text, as `read_rows` does."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     parsers = {name: _parser(hint) for name, hint in get_type_hints(kind).items()}
     header = set(reader.fieldnames or ())

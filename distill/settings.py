@@ -142,7 +142,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(), Loader=_Loader)  # a SafeLoader
     except _RepeatedError as error:
         raise ValueError(f"{path} holds {error} twice") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except (yaml.YAMLError, KeyError, ValueError, RecursionError):  # KeyError: as of !!bool maybe
         raise ValueError(f"{path} is not valid YAML") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold settings as `name: value` lines")

@@ -350,6 +350,8 @@ def test_a_runs_own_record_gives_its_settings_but_not_its_folder(tmp_path):
         ("settings: {seed: 3, seed: 3}\n", "a.yaml holds seed twice"),
         ("a: [\n", "is not valid YAML"),
         ("!!python/object/apply:os.system [exit]\n", "is not valid YAML"),
+        ("use_fire: !!bool maybe\n", "is not valid YAML"),
+        ("seed: !!int x\n", "is not valid YAML"),
     ],
 )
 def test_a_settings_file_with_anything_else_is_refused(capsys, tmp_path, text, reason):

@@ -22,6 +22,18 @@ def test_collected_curves_are_those_of_the_run(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
+    ("data", "named"),
+    [(b"run,commit\na,\xff\n", "can't decode byte 0xff"), (b"x" * 200_000, "field limit")],
+    ids=["not text", "too long"],
+)
+def test_a_file_of_something_else_is_named_as_damaged(tmp_path, data, named):
+    path = tmp_path / "texts.csv"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{path} is damaged: .*{named}"):
+        rows.read_rows(path, Texts)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("", "its first line must be of run, "),

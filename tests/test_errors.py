@@ -153,3 +153,5 @@ def test_what_is_wrong_with_a_file_is_told_with_the_setting_that_names_it():
         of_setting("--kickstart"),
     ):
         raise FileNotFoundError("no teacher")
+    with pytest.raises(ValueError, match=r"^--known: .*byte 0xff"), of_setting("--known"):
+        b"\xff".decode()

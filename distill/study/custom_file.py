@@ -11,6 +11,7 @@ The last axis is the one in question: its values are held against its first.
 
 import itertools
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -79,7 +80,7 @@ def _mapping(what: str, found: object) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise ValueError(f"{what} must be `name: value` lines, got {found!r}")
+        raise ValueError(f"{what} must be `name: value` lines, got {reprlib.repr(found)}")
     for name in found:
         if isinstance(name, bool):
             raise ValueError(f"{what}: YAML reads {name} from on, off, yes or no without quotes")
