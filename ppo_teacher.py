@@ -95,6 +95,7 @@ def start(
         check_steps(cfg)
         made_by = provenance(cfg.device, cfg.precision)
         name = f"teacher_{game_in_names(cfg.env)}_{time_stamp()}_seed{cfg.seed}"
+        # Last, so that no other run of this second takes the name meanwhile.
         run_dir = cfg.run_dir or unused(Path("runs") / name)
         record = create_run(
             run_dir, cfg, made_by=made_by, files=files_read_again(cfg), first_step=first_step(cfg)

@@ -111,7 +111,7 @@ class Tracker:
         try:
             rows = read_metrics(self._csv_path.parent)
         except ValueError as error:
-            raise ValueError(f"{error}; mend that line, or remove the file and its rows") from None
+            raise ValueError(f"{error}; mend it, or remove the file and its rows") from None
         kept = [row for row in rows if row.step <= step]
         self._wall_seconds = kept[-1].wall_seconds if kept else 0.0
         self._logged_already = {(row.step, row.tag) for row in kept if row.step == step}

@@ -198,6 +198,14 @@ REFUSED = {
 }
 
 
+def test_what_stands_for_far_more_than_it_is_is_refused_shortly(planned):
+    lists = ["&a0 [x, x]"]
+    lists += [f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]  # 2 x 9^11 words
+    with pytest.raises(ValueError, match=r"settings must be `name: value` lines, got \[") as error:
+        planned(f"settings: [{', '.join(lists)}]")
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_is_no_study_is_refused(planned, tmp_path, text):
     with pytest.raises((ValueError, FileNotFoundError)) as error:

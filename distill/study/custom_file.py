@@ -26,6 +26,8 @@ DEFAULT_SEEDS, MAX_RUNS = 3, 10_000
 MAX_NAME = 40  # letters
 TAKEN = {"seed": "`seeds`", "game": "env"}  # axes that every study has, and what tells them
 SETTINGS = {f.name for f in fields(DistillConfig)}
+SHORT = reprlib.Repr()
+SHORT.maxlevel = 2  # by aliases, a kilobyte of YAML may stand for gigabytes
 # Settings that are the command's, or the number of seeds'; how often to save may be told.
 NOT_OF_STUDIES = {"seed", *PLACES} - {"checkpoint_steps"}
 
@@ -80,7 +82,7 @@ def _mapping(what: str, found: object) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise ValueError(f"{what} must be `name: value` lines, got {reprlib.repr(found)}")
+        raise ValueError(f"{what} must be `name: value` lines, got {SHORT.repr(found)}")
     for name in found:
         if isinstance(name, bool):
             raise ValueError(f"{what}: YAML reads {name} from on, off, yes or no without quotes")

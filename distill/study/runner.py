@@ -136,7 +136,7 @@ class Study:
                 self._on_look()
 
     def _look_again(self) -> None:
-        """Note which runs that another process had it has brought to their end."""
+        """Note which of the runs that another process had are at their end."""
         for job in self.jobs:
             if job.status == "elsewhere" and is_finished(folder := folder_now(job)):
                 job.folder, job.status = folder, "done"
