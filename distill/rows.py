@@ -68,7 +68,9 @@ def read_rows(
             text = file.read()
         if is_being_written:
             text = text[: text.rfind("\n") + 1]
-        return _records(path, text, kind) if text or not is_being_written else []
+            if not text:
+                return []
+        return _records(path, text, kind)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
