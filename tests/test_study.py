@@ -13,7 +13,7 @@ import pytest
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
-from distill.run_folder import create_run
+from distill.run_folder import create_run, read_run
 from distill.settings import to_mapping
 from distill.study import runner
 from distill.study.jobs import Job, is_finished, make_jobs, new_folder, runs_in
@@ -196,6 +196,27 @@ def test_a_folder_that_cannot_be_read_is_left_alone_with_a_warning(tmp_path, cap
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith("left alone: ")
     assert str(config) in warning
+
+
+def test_a_record_is_read_again_only_if_it_has_changed(tmp_path, monkeypatch):
+    """A study looks at all folders whenever a run starts, and there may be hundreds."""
+    read: list[str] = []
+
+    def read_and_tell(folder):
+        read.append(folder.name)
+        return read_run(folder)
+
+    monkeypatch.setattr("distill.study.jobs.read_run", read_and_tell)
+    for seed, name in enumerate("ab"):
+        finish(make_run(seed), tmp_path / name, result=True)
+    for _ in range(3):
+        assert runs_in(tmp_path, {}).keys() == {make_run(0).id, make_run(1).id}
+    assert sorted(read) == ["a", "b"]
+    config = tmp_path / "b" / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 1", "seed: 2"))
+    os.utime(config, ns=(1, 1))
+    assert runs_in(tmp_path, {}).keys() == {make_run(0).id, make_run(2).id}
+    assert sorted(read) == ["a", "b", "b"]
 
 
 def test_a_run_of_another_teacher_of_that_name_is_left_alone(tmp_path, capsys):

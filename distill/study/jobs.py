@@ -79,18 +79,33 @@ def runs_in(out: Path, teachers: Mapping[str, str]) -> dict[str, Path]:
         if not (is_finished(folder) or can_resume(folder)):
             continue  # it died before its first checkpoint
         try:
-            record = read_run(folder)
-            if "student" in record["settings"]:
-                origin = str(folder / CONFIG)
-                cfg = from_mapping(DistillConfig, record["settings"], origin=origin)
-                run_id, digest = identity(cfg), digests_in(record).get("teacher_chkpt")
-                if digest is None or teachers.get(run_id, digest) == digest:
-                    found[run_id] = folder
-                else:
-                    warn(f"left alone: {folder} is of another teacher of the same name")
+            known = distillation_in(folder, (folder / CONFIG).stat().st_mtime_ns)
         except ValueError as error:
             warn(f"left alone: {error}")
+            continue
+        if known is None:
+            continue
+        run_id, digest = known
+        if digest is None or teachers.get(run_id, digest) == digest:
+            found[run_id] = folder
+        else:
+            warn(f"left alone: {folder} is of another teacher of the same name")
     return found
+
+
+@functools.cache  # reading takes 20 ms, and all folders are looked at for the start of each run
+def distillation_in(folder: Path, _changed_ns: int) -> tuple[str, str | None] | None:
+    """Return a run's id and its teacher's SHA-256, if on record; None for another command's run.
+
+    Args:
+        folder: the run's.
+        _changed_ns: when its record was last written; what was read of an older one is of no use.
+    """
+    record = read_run(folder)
+    if "student" not in record["settings"]:
+        return None
+    cfg = from_mapping(DistillConfig, record["settings"], origin=str(folder / CONFIG))
+    return identity(cfg), digests_in(record).get("teacher_chkpt")
 
 
 def outcomes_of(jobs: Iterable[Job]) -> list[Outcome]:

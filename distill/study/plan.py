@@ -1,5 +1,6 @@
 """From a grid to its runs: each with its labels, its settings, and an id made of them."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -43,6 +44,7 @@ def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+@functools.cache  # a manifest names all its runs whenever one of them changes
 def identity(cfg: DistillConfig) -> str:
     """Hash what decides a run's result: settings that anything listens to, the teacher by name."""
     text = json.dumps(decisive(to_mapping(only_heard(cfg))), sort_keys=True)
