@@ -77,6 +77,14 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {close[0]}?" if close else "; --help lists what there is"
 
 
+class RecordParser(Parser):
+    """A parser of commands on record: nobody is there to be told what is wrong with one."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
 def _add_flags(parser: argparse.ArgumentParser, cls: type[Settings]) -> None:
     """Add a flag a field, in groups where the class has `HEADINGS`, by the name of their first."""
     headings: Mapping[str, str] = getattr(cls, "HEADINGS", {})
@@ -115,15 +123,24 @@ def parse_settings(
     return parse_command(cls, description, argv).settings
 
 
+def parse_record(cls: type[SettingsT], words: Sequence[str]) -> SettingsT:
+    """Read the words of a command on record; ValueError if they are another version's."""
+    return parse_command(cls, "", words, parser_class=RecordParser).settings
+
+
 def parse_command(
-    cls: type[SettingsT], description: str, argv: Sequence[str] | None = None
+    cls: type[SettingsT],
+    description: str,
+    argv: Sequence[str] | None = None,
+    *,
+    parser_class: type[Parser] = Parser,
 ) -> Asked[SettingsT]:
     """Read a command line; flags override `--config FILE`, which overrides the defaults.
 
     Exits with status 2 and one line on standard error if a flag is unknown, abbreviated or wrong.
     """
     raw = argparse.RawDescriptionHelpFormatter  # docstrings have lines of their own
-    parser = Parser(description=description, allow_abbrev=False, formatter_class=raw)
+    parser = parser_class(description=description, allow_abbrev=False, formatter_class=raw)
     _add_flags(parser, cls)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
     many = any(info_of(f).many for f in fields(cls))  # which may stand on both sides of a flag

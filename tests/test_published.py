@@ -1,14 +1,17 @@
 """Our curves beside the published ones: whose settings may stand there, and what is drawn."""
 
+import shlex
+
 import make_figures
 import numpy as np
 import pytest
 from run_folders import make_run
 
-from distill.cli import to_argv
+from distill.cli import parse_record, to_argv
 from distill.rows import read_rows
 from distill.study import published
 from distill.study.curves import Point, collect
+from distill.study.naming import begun
 from distill.teacher_config import TeacherConfig, preset_of
 
 PONG = "PongNoFrameskip-v4"
@@ -26,6 +29,8 @@ PRESET = " ".join(to_argv(preset_of(TeacherConfig())))
         (f"1e7 --env {PONG} {PRESET.replace('--no-data_init', '')}", None),
         ("5e6 --init_from teachers/envX_n_iters2000000.zip", None),
         ("3e6, then 5000000 --resume NAME", None),
+        ("1e7 --gone_since 3", None),
+        ("1e7 --n_epochs 0", None),
     ],
 )
 def test_only_the_preset_and_the_defaults_stand_beside_published_curves(command, name):
@@ -72,6 +77,8 @@ def test_ours_that_end_before_the_published_curve_begins_are_drawn_alone(tmp_pat
 def test_every_recorded_teachers_command_can_be_read_today():
     points = read_rows(make_figures.CURVES, Point)
     commands = {p.command for p in points if p.kind == "teacher"}
+    for command in commands:
+        assert parse_record(TeacherConfig, shlex.split(begun(command))).env
     found = [published.settings_name(command) for command in commands]
     assert found.count(published.DEFAULTS) >= 3
     assert published.PRESET in found

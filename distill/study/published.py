@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from distill.cli import parse_settings
+from distill.cli import parse_record
 from distill.study.curves import Point
 from distill.study.figures import colors_of, draw_by_name, draw_zoo, finish, panels
 from distill.study.naming import begun, is_float32, lengthened_in
@@ -20,9 +20,12 @@ def settings_name(command: str) -> str | None:
     """Name the settings of a command that may stand beside a published curve; None for others.
 
     Game, seed, precision and length are free, but for a run that was lengthened: its schedules were
-    not one.
+    not one. A command of another version, whose flags are gone, has no name either.
     """
-    cfg = parse_settings(TeacherConfig, "", shlex.split(begun(command)))
+    try:
+        cfg = parse_record(TeacherConfig, shlex.split(begun(command)))
+    except ValueError:
+        return None
     cfg = replace(cfg, precision=TeacherConfig.precision)  # which the figure tells
     defaults = TeacherConfig(total_steps=cfg.total_steps, env=cfg.env, seed=cfg.seed)
     names = {preset_of(defaults): PRESET, defaults: DEFAULTS}
