@@ -19,7 +19,7 @@ from distill.device import prepare_process, resolve_device, resolve_precision
 from distill.envs import check_env_id
 from distill.errors import of_setting, run_command
 from distill.evaluation import Score
-from distill.files import check_folder, print_for_programs, read_json, write_json
+from distill.files import check_folder, digest_of, print_for_programs, read_json, write_json
 from distill.floor_caches import OWN_FLOORS, floors_of
 from distill.floors import Floors
 from distill.player import Player, find_game, games_for, load_player
@@ -27,7 +27,7 @@ from distill.protocol import EVAL_ENVS, EVAL_SEED, PROTOCOL, is_of_student_games
 from distill.provenance import provenance
 from distill.scoring import evaluate_modes, score_table
 from distill.teacher_config import EvalConfig
-from distill.teacher_files import digest_of, is_of_file, latest_teacher
+from distill.teacher_files import is_of_file, latest_teacher
 from distill.worth import worth
 
 
@@ -162,18 +162,16 @@ def main() -> None:
     device = resolve_device(cfg.device)
     dtype = resolve_precision(cfg.precision, device)
     player, env_id = find_player(cfg, device, dtype)
-    path, network = player.path, player.network
+    path, policy = player.path, player.policy
     n_envs = min(cfg.n_envs, cfg.n_eval_episodes)
     if cfg.write_score:  # now, too, so that a damaged file costs nobody a hundred games
         check_is_kept(cfg, player, env_id)
         check_folder(path.parent, flag="with --write_score the checkpoint's folder")
         record_to_extend(path, cfg, n_envs)
     digest = digest_of(path)
-    envs = games_for(
-        network, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads
-    )
+    envs = games_for(policy, env_id, n_envs, seed=cfg.seed, training=False, n_threads=cfg.n_threads)
     print(f"{path} on {env_id}")
-    scores = evaluate_modes(network, envs, cfg.n_eval_episodes, seed=cfg.seed, device=device)
+    scores = evaluate_modes(policy, envs, cfg.n_eval_episodes, seed=cfg.seed, device=device)
     caches = (cfg.teachers_dir / "floors.json", OWN_FLOORS)
     floors, warnings = floors_of(env_id, envs, cfg.n_eval_episodes, seed=cfg.seed, caches=caches)
     sys.stderr.writelines(f"{warning}\n" for warning in warnings)

@@ -26,6 +26,8 @@ from distill.envs import check_env_id
 from distill.errors import run_command
 from distill.files import check_folder
 from distill.floor_caches import first_score_note
+from distill.game_names import game_in_names
+from distill.interruption import Interruption
 from distill.ppo.algorithm import build, learn, restore, training_state
 from distill.ppo.callback import TeacherCallback
 from distill.ppo.ladder import teacher_path
@@ -38,7 +40,7 @@ from distill.ppo.predecessors import (
     with_own_game,
 )
 from distill.ppo.warm_start import begin_with
-from distill.progress import Interruption, Progress
+from distill.progress import Progress
 from distill.provenance import provenance
 from distill.run_folder import (
     check_files,
@@ -50,7 +52,6 @@ from distill.run_folder import (
     unused,
 )
 from distill.teacher_config import TeacherConfig
-from distill.teacher_files import game_in_names
 from distill.tracking import Tracker
 
 LOG_EVERY_STEPS = 10_000

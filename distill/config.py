@@ -139,8 +139,8 @@ class DistillConfig:
     )
     prefer: str = option(
         "kl",
-        "odds of being kept: kl, the last known KL; gap, how much likelier the teacher's best"
-        " action is than its second",
+        "priority of a sample, the likelier to be kept: kl, the last known KL; gap, how much"
+        " likelier the teacher's best action is than its second",
         one_of("kl", "gap"),
     )
     importance_weights: bool = option(

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import re
 import sys
 
 import torch
@@ -11,7 +10,6 @@ import torch
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 OLD_MMAP_LIMIT = 1 << 25  # bytes, the largest M_MMAP_THRESHOLD that older versions of glibc take
-USUAL_CORES = 2  # at most, of the machines that most recorded times are of
 
 
 def resolve_device(name: str) -> torch.device:
@@ -94,21 +92,3 @@ def describe_machine(device_name: str = "auto", precision: str = "auto") -> str:
     if device.type == "cuda":
         where = f"{cpu}, {cores} cores, {torch.cuda.get_device_name()}{computes}"
     return f"{where}, torch {torch.__version__}"
-
-
-def was_float32(machine: str) -> bool:
-    """Whether a machine, as it was described, computed in float32; else bfloat16 is assumed."""
-    return "(float32)" in machine
-
-
-def sets_apart(machine: str) -> str:
-    """Name what makes times of a machine, as it was described, not compare with most.
-
-    Those are of one or two cores with bfloat16, of which there is nothing to name.
-    """
-    if was_float32(machine):
-        return "float32"
-    found = re.search(r"(\d+) cores(, (?!torch))?", machine)
-    if found is None or (found[2] is None and int(found[1]) <= USUAL_CORES):
-        return ""
-    return f"{found[1]} cores" if found[2] is None else "GPU"

@@ -8,7 +8,6 @@ begins with sticky actions, and clipped rewards beside raw whole-game scores.
 """
 
 import difflib
-import re
 
 import ale_py
 import gymnasium
@@ -16,6 +15,7 @@ import numpy as np
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode
 
+from distill.game_names import title_of
 from distill.types import N_PIXELS, N_STACK, ByteArray, Game, IntArray, Step
 
 FRAME_SKIP = 4
@@ -39,10 +39,6 @@ def _is_atari(env_id: str) -> bool:
     )
 
 
-def _game_of(env_id: str) -> str:
-    return re.sub(r"^ale/|(noframeskip|deterministic)?-v\d+$", "", env_id.lower())
-
-
 def check_env_id(env_id: str) -> str:
     """Return the id if there is such a game.
 
@@ -52,7 +48,8 @@ def check_env_id(env_id: str) -> str:
     known = known_env_ids()
     if env_id in known:
         return env_id
-    of_game = {name.lower(): name for name in known if _game_of(name) == _game_of(env_id)}
+    title = title_of(env_id).lower()
+    of_game = {name.lower(): name for name in known if title_of(name).lower() == title}
     by_lower = of_game or {name.lower(): name for name in known}
     close = difflib.get_close_matches(env_id.lower(), by_lower, n=3, cutoff=0.3)
     hint = ", ".join(by_lower[name] for name in close) or "PongNoFrameskip-v4"

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from distill.interruption import stopping_signals
+
 NO_MEMORY = ("can't allocate memory", "out of memory")  # how torch says so
 
 
@@ -38,12 +40,6 @@ def of_setting(flag: str) -> Iterator[None]:
         raise FileNotFoundError(f"{flag}: {error}") from None
     except ValueError as error:  # be it a subclass, whose arguments may be others
         raise ValueError(f"{flag}: {error}") from None
-
-
-def stopping_signals() -> list[signal.Signals]:
-    """Return the signals that stop a command as Ctrl-C does; one that nohup ignores is none."""
-    numbers = signal.SIGTERM, signal.SIGHUP
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def open_missing_streams() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,12 @@ def check_folder(folder: Path, *, flag: str) -> None:
         raise ValueError(f"{flag} must be a folder, got {folder}: {there} is a file")
     if not os.access(there, os.W_OK):
         raise ValueError(f"{flag} must be a folder to write to, got {folder}: {there} is not")
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -16,7 +16,7 @@ class Player(NamedTuple):
     """A checkpoint that can be asked for actions."""
 
     path: Path
-    network: FrozenPolicy
+    policy: FrozenPolicy
     env_id: str | None  # the game it was trained on, if it says so
 
 

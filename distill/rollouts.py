@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distill.networks import BLOCK, N_BLOCKS, pack
-from distill.preference import action_gap, keep
+from distill.prioritization import action_gap, gumbel_top_k
 from distill.types import Batch, FloatArray, IntArray, Labels, Rollout
 
 FRAME_BYTES = (N_BLOCKS * BLOCK) ** 2
@@ -107,13 +107,13 @@ class Ring:
             batch_size: B.
             pairs: also rebuild the successors.
             n_candidates: 1 draws uniformly. k > 1 draws k B states and keeps B of them, without
-                replacement, by the odds of `prefer`.
+                replacement, by the priorities of `prefer`.
             prefer: `kl`, the divergence when last measured, or `gap`, the teacher's action gap.
         """
         drawn = rng.integers(len(self._drawable), size=batch_size * n_candidates)
         places, inclusion = self._drawable[drawn], np.ones(batch_size, np.float32)
         if n_candidates > 1:
-            kept, inclusion = keep(rng, self._odds(places, prefer), batch_size)
+            kept, inclusion = gumbel_top_k(rng, self._priorities(places, prefer), batch_size)
             places = places[kept]
         return Batch(
             place=places,
@@ -125,7 +125,7 @@ class Ring:
             inclusion=self._to_device(inclusion),
         )
 
-    def _odds(self, places: IntArray, prefer: str) -> FloatArray:
+    def _priorities(self, places: IntArray, prefer: str) -> FloatArray:
         if prefer == "gap":
             return action_gap(self._teacher_logits[places])
         return self.divergence[places]

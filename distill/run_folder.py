@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 
-from distill.files import read_json, write_text
+from distill.files import digest_of, read_json, write_text
 from distill.provenance import provenance
 from distill.settings import Settings, read_yaml, to_mapping
-from distill.teacher_files import digest_of
 
 CONFIG, RESULT = "config.yaml", "result.json"
 

@@ -10,13 +10,14 @@ from distill.config import DistillConfig
 from distill.device import resolve_device, resolve_precision
 from distill.envs import AtariEnvs, check_env_id
 from distill.errors import of_setting
+from distill.game_names import game_in_names
 from distill.options import DEFAULT_ENV
 from distill.player import find_game, games_for
 from distill.provenance import TEACHERS
 from distill.run_folder import time_stamp
 from distill.run_state import Distillation, make_distillation
 from distill.teacher import FrozenPolicy, load_teacher
-from distill.teacher_files import best_teacher, env_id_of, game_in_names
+from distill.teacher_files import best_teacher, env_id_of
 
 
 class Task(NamedTuple):

@@ -1,6 +1,5 @@
 """Files of teachers: what the name and the record beside each say; the latest and the best."""
 
-import hashlib
 import json
 import math
 import re
@@ -9,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from distill.files import digest_of
+from distill.game_names import game_in_names, id_in_name, title_of
 from distill.protocol import EVAL_GAMES
 
 COMMAND = "python ppo_teacher.py 1e7"
@@ -18,11 +19,6 @@ OWN_TEACHERS = Path("teachers")  # of the folder worked in: where that command l
 _NAME = re.compile(
     r"env(?P<env>.+)_(?P<day>\d{8})[-_](?P<time>\d{6})_n_iters(?P<steps>\d+)\.zip", re.ASCII
 )
-
-
-def game_in_names(env_id: str) -> str:
-    """Return a game's id as names of files and folders have it."""
-    return env_id.replace("/", "-")
 
 
 def prefix_of(env_id: str, started: datetime) -> str:
@@ -115,11 +111,6 @@ def _hint_at_other_ids(folders: Sequence[Path], name: str) -> str:
     return f", or give one of {', '.join(others)} by --teacher_chkpt"
 
 
-def title_of(env_id: str) -> str:
-    """Return a game's title: its id, also as names have it, less what is of actions and version."""
-    return re.sub(r"^ALE[/-]|(-ram)?(NoFrameskip|Deterministic)?-v\d+$", "", env_id)
-
-
 def env_id_of(path: Path) -> str | None:
     """Return the game a teacher was trained on, from the .json beside it, else from its name.
 
@@ -129,7 +120,7 @@ def env_id_of(path: Path) -> str | None:
     if isinstance(record.get("env_id"), str) and _is_beside_its_file(record, path):
         return record["env_id"]
     match = _NAME.fullmatch(path.name)
-    return re.sub(r"^ALE-", "ALE/", match["env"]) if match else None
+    return id_in_name(match["env"]) if match else None
 
 
 def steps_of(path: Path) -> int:
@@ -158,12 +149,6 @@ def _named(path: Path) -> re.Match[str]:
 def _age(path: Path) -> tuple[str, str, int]:
     match = _named(path)
     return match["day"], match["time"], int(match["steps"])
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_of_file(evaluation: Mapping[str, Any], path: Path) -> bool:

@@ -155,7 +155,7 @@ class Batch(NamedTuple):
     action: Tensor  # (B,) int64, executed
     teacher_logits: Tensor  # (B, A) float32
     uncertainty: Tensor  # (B,) float32, non-negative; zeros when uncertainty is off
-    inclusion: Tensor  # (B,) float32, probability of being kept of the states drawn (preference)
+    inclusion: Tensor  # (B,) float32, probability of being kept (prioritization)
 
 
 class PolicyBatch(NamedTuple):

@@ -5,7 +5,7 @@ import math
 from distill.envs import FRAME_SKIP, NOOP_MAX
 from distill.evaluation import Score
 from distill.floors import Floors
-from distill.teacher_files import title_of
+from distill.game_names import title_of
 
 
 def worth(score: Score, floors: Floors, env_id: str) -> str:

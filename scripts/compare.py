@@ -25,7 +25,8 @@ from distill import cli
 from distill.device import n_cores, resolve_device
 from distill.errors import of_setting, run_command
 from distill.files import check_folder
-from distill.progress import Interruption, Progress
+from distill.interruption import Interruption
+from distill.progress import Progress
 from distill.provenance import TEACHERS
 from distill.rows import read_rows
 from distill.study.axes import BEST, GRADES

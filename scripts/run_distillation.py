@@ -25,7 +25,8 @@ from distill.fidelity import ComparedGames
 from distill.files import print_for_programs, write_json
 from distill.floor_caches import CACHES, first_score_note, floors_of
 from distill.idle import SWITCHES, refuse_idle
-from distill.progress import Interruption, Progress
+from distill.interruption import Interruption
+from distill.progress import Progress
 from distill.protocol import EVAL_ENVS, EVAL_SEED
 from distill.provenance import provenance
 from distill.report import describe, describe_finished, report

@@ -95,16 +95,16 @@ def set_table(player: Player, env_id: str, seed: int) -> Table:
     Raises:
         ValueError: if the player chooses from another number of actions.
     """
-    games = games_for(player.network, env_id, 1, seed=seed, training=False, n_threads=1)
+    games = games_for(player.policy, env_id, 1, seed=seed, training=False, n_threads=1)
     screens = make_atari(env_id, 1, seed=seed, training=False, n_threads=1, n_stack=1, color=True)
     return Table(games, screens, games.action_names)
 
 
 def describe(player: Player, table: Table) -> Panel:
     """Return what is written above and beside a player's pictures."""
-    path, network = player.path, player.network
+    path, policy = player.path, player.policy
     name = path.stem if is_teacher(path) else f"{path.resolve().parent.name}/{path.stem}"
-    size = f"{network.widths}: {n_actor_parameters(network.network):,} parameters"
+    size = f"{policy.widths}: {n_actor_parameters(policy.network):,} parameters"
     return Panel(name, size, table.action_names)
 
 
@@ -120,7 +120,7 @@ def play(player: Player, table: Table, *, greedy: bool, seed: int) -> Iterator[M
     obs, screen = table.games.reset(), table.screens.reset()
     score, game = 0.0, 1
     while True:
-        logits = logits_of(player.network, obs, CPU)  # (1, A)
+        logits = logits_of(player.policy, obs, CPU)  # (1, A)
         chosen = logits.argmax(1) if greedy else sample_actions(logits, rng)
         step = table.games.step(chosen)
         yield Moment(screen[0, -1], softmax(logits[0]), int(step.action[0]), score, game)

@@ -17,9 +17,8 @@ from distill.device import (
     prepare_process,
     resolve_device,
     resolve_precision,
-    sets_apart,
-    was_float32,
 )
+from distill.study.naming import sets_apart, was_float32
 
 CPU = torch.device("cpu")
 

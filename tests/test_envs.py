@@ -19,6 +19,7 @@ from distill.envs import (
     make_atari,
     sticky_probability,
 )
+from distill.game_names import title_of
 from distill.types import Game, IntArray, Step
 
 pytestmark = pytest.mark.atari
@@ -432,6 +433,8 @@ def test_games_of_every_form_of_id_can_be_played(env_id, n_actions):
         ("breakout", "ALE/Breakout-v5"),
         ("FreewayDeterministic-v4", "FreewayNoFrameskip-v4"),
         ("Pong-v4", "PongNoFrameskip-v4"),
+        ("Pong-ram-v0", "PongNoFrameskip-v0"),
+        ("ale-pong-v5", "ALE/Pong-v5"),  # as names of files have it
         ("VideoChessNoFrameskip-v4", "ALE/VideoChess-v5"),  # the one form that it ships in
     ],
 )
@@ -439,7 +442,10 @@ def test_an_unknown_id_names_the_closest_ones(wrong, meant):
     with pytest.raises(ValueError, match="--env must be") as raised:
         make_atari(wrong, 1, seed=0, training=True)
     assert repr(wrong) in str(raised.value)
-    assert meant in str(raised.value).split("closest are")[1]
+    closest = str(raised.value).split("closest are")[1]
+    assert meant in closest
+    if title_of(wrong).lower() == title_of(meant).lower():  # of that game alone
+        assert {title_of(name.strip()) for name in closest.split(",")} == {title_of(meant)}
 
 
 @pytest.mark.parametrize("wrong", ["", "CartPole-v1", "x" * 50])

@@ -17,6 +17,7 @@ from scripted import score_of
 
 import eval_teacher
 from distill import teacher_files
+from distill.files import digest_of
 from distill.networks import ActorCritic
 from distill.ppo.fast_policy import FastCnnPolicy, policy_kwargs
 from distill.ppo.sb3 import export_zip, observation_space
@@ -270,7 +271,7 @@ def test_a_score_is_found_again_whatever_the_teachers_name(tmp_path, name):
     path = make_teacher(tmp_path / "MINE.zip", 6).rename(tmp_path / name)
     score = score_of(1.0, 2.0).to_json()
     evaluation = {"greedy": score, "sampled": score, **STUDENT_GAMES}
-    evaluation["sha256"] = teacher_files.digest_of(path)
+    evaluation["sha256"] = digest_of(path)
     path.with_suffix(".json").write_text(json.dumps({"env_id": PONG, "evaluation": evaluation}))
     assert recorded_scores(path, PONG, 2) is not None
 

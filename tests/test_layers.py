@@ -14,9 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LAYER = 4
 LAYERS = (
-    "__init__ ppo.__init__ study.__init__ types muon preference settings options config idle"
+    "__init__ ppo.__init__ study.__init__ types muon prioritization settings options config idle"
     " teacher_config teacher_files tool_config schedules losses cli device files provenance"
-    " progress protocol statistics parsing errors tags sb3_archive rows study.markdown",
+    " progress protocol game_names interruption statistics parsing errors tags sb3_archive rows"
+    " study.markdown",
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation fidelity floors floor_caches run_folder tracking teacher sb3_zip acting origins"
     " film measuring worth ppo.sb3 ppo.fast_policy ppo.kickstart"

@@ -185,7 +185,7 @@ def test_panels_name_the_checkpoint_and_its_size(tmp_path):
     student = load_player(make_student(tmp_path / "run7" / "student.safetensors", n_stack=4))
     panel = watch.describe(student, table)
     assert panel.title == "run7/student"
-    actor = student.network.network
+    actor = student.policy.network
     n = sum(p.numel() for p in actor.parameters())  # a student has nothing but its actor
     assert panel.subtitle == f"0.1pct: {n:,} parameters"
     teacher = load_player(make_teacher(tmp_path / TEACHER))

@@ -13,13 +13,14 @@ from typing_extensions import override
 
 from distill.checkpoint import save_run
 from distill.errors import diverged
+from distill.interruption import Interruption
 from distill.origins import command_of
 from distill.ppo.algorithm import training_state
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.ladder import keep_teacher, ladder, teacher_path
 from distill.ppo.predecessors import first_step
 from distill.ppo.warm_start import learn_only_values
-from distill.progress import Interruption, Progress
+from distill.progress import Progress
 from distill.provenance import provenance
 from distill.run_folder import name_of, read_run
 from distill.schedules import Every, LinearSchedule

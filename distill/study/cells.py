@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.device import sets_apart, was_float32
+from distill.study.naming import sets_apart, was_float32
 from distill.study.outcomes import Outcome
 from distill.study.plan import Run
 

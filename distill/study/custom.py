@@ -11,13 +11,13 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.errors import of_setting
+from distill.game_names import title_of
 from distill.idle import only_heard, refuse_idle
 from distill.settings import from_mapping, non_defaults, read_yaml
 from distill.study.custom_file import CustomStudy, parse_study
 from distill.study.grids import BASE
 from distill.study.plan import Run, identity
 from distill.task import check_ring, make_games, prepare
-from distill.teacher_files import title_of
 
 Combination = tuple[str, ...]  # a value of each axis
 

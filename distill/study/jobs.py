@@ -15,11 +15,11 @@ from typing import Any, Literal
 from distill import cli
 from distill.checkpoint import can_resume
 from distill.config import DistillConfig
+from distill.files import digest_of
 from distill.run_folder import CONFIG, RESULT, digests_in, read_result, read_run, unused
 from distill.settings import from_mapping
 from distill.study.outcomes import Outcome, read_outcome
 from distill.study.plan import Run, identity
-from distill.teacher_files import digest_of
 
 MAX_NAME_BYTES = 180  # of a folder's name, of what comes before seed and id
 

@@ -5,13 +5,13 @@ from collections.abc import Container
 from dataclasses import fields
 from typing import Protocol
 
-from distill.device import was_float32
 from distill.origins import THEN
 from distill.parsing import flag
 from distill.settings import info_of
 from distill.teacher_config import TeacherConfig
 
 BOOLEANS = {f.name for f in fields(TeacherConfig) if info_of(f).parse is flag}  # take no value
+USUAL_CORES = 2  # at most, of the machines that most recorded times are of
 
 
 class OnRecord(Protocol):
@@ -52,6 +52,24 @@ def lengthened_in(command: str) -> list[str]:
 def is_same_run(one: OnRecord, other: OnRecord) -> bool:
     """Whether what is on record of two runs of one name is of one, be it lengthened in between."""
     return (one.env_id, begun(one.command)) == (other.env_id, begun(other.command))
+
+
+def was_float32(machine: str) -> bool:
+    """Whether a machine, as it was described, computed in float32; else bfloat16 is assumed."""
+    return "(float32)" in machine
+
+
+def sets_apart(machine: str) -> str:
+    """Name what makes times of a machine, as it was described, not compare with most.
+
+    Those are of one or two cores with bfloat16, of which there is nothing to name.
+    """
+    if was_float32(machine):
+        return "float32"
+    found = re.search(r"(\d+) cores(, (?!torch))?", machine)
+    if found is None or (found[2] is None and int(found[1]) <= USUAL_CORES):
+        return ""
+    return f"{found[1]} cores" if found[2] is None else "GPU"
 
 
 def is_float32(run: OnRecord) -> bool:

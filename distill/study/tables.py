@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from distill.device import sets_apart
 from distill.floors import NO_SHARE, share_of
 from distill.networks import ActorCritic, n_actor_parameters
 from distill.origins import PPO_KIND
@@ -16,7 +15,14 @@ from distill.statistics import Interval, mean_interval
 from distill.study.axes import GAMES
 from distill.study.cells import Cell, cells_with, row_axes, rows_of
 from distill.study.markdown import as_table, interval_text
-from distill.study.naming import begun, is_float32, lengthened_in, name_of_small, settings_in
+from distill.study.naming import (
+    begun,
+    is_float32,
+    lengthened_in,
+    name_of_small,
+    sets_apart,
+    settings_in,
+)
 from distill.study.probe import Probe
 from distill.study.rungs import Rung, shipped_teachers
 from distill.study.small_ppo import SmallScore

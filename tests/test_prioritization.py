@@ -1,9 +1,9 @@
-"""Preferring states: the odds, and that dividing by the probability of being kept undoes them."""
+"""Prioritized sampling, and that dividing by the probability of being kept undoes it."""
 
 import numpy as np
 import pytest
 
-from distill.preference import action_gap, keep
+from distill.prioritization import action_gap, gumbel_top_k
 
 
 def rng(seed=0):
@@ -21,17 +21,18 @@ def test_a_teacher_with_no_preference_has_no_gap_and_one_with_no_doubt_a_gap_of_
     np.testing.assert_array_equal(action_gap(logits), [0, 1])
 
 
-def test_one_item_is_kept_in_proportion_to_its_odds():
-    random, odds, n = rng(), np.array([1.0, 2.0, 3.0, 4.0], np.float32), 4000
-    kept = np.array([keep(random, odds, 1)[0][0] for _ in range(n)])
-    share, expected = np.bincount(kept) / n, odds / odds.sum()
+def test_one_item_is_kept_in_proportion_to_its_priority():
+    random, priorities, n = rng(), np.array([1.0, 2.0, 3.0, 4.0], np.float32), 4000
+    kept = np.array([gumbel_top_k(random, priorities, 1)[0][0] for _ in range(n)])
+    share, expected = np.bincount(kept) / n, priorities / priorities.sum()
     np.testing.assert_array_less(abs(share - expected), 4 * np.sqrt(expected * (1 - expected) / n))
 
 
-def test_later_items_are_kept_in_proportion_to_the_odds_of_what_is_left():
-    """Of odds 1, 2, 3 two are kept: without the first if 2 comes then 3 or 3 then 2."""
+def test_later_items_are_kept_in_proportion_to_the_priorities_of_what_is_left():
+    """Of priorities 1, 2, 3 two are kept: without the first if 2 comes then 3 or 3 then 2."""
     random, n = rng(), 4000
-    found = [set(keep(random, np.array([1.0, 2.0, 3.0], np.float32), 2)[0]) for _ in range(n)]
+    priorities = np.array([1.0, 2.0, 3.0], np.float32)
+    found = [set(gumbel_top_k(random, priorities, 2)[0]) for _ in range(n)]
     expected = 2 / 6 * 3 / 4 + 3 / 6 * 2 / 3
     share = np.mean([pair == {1, 2} for pair in found])
     assert share == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / n))
@@ -39,39 +40,39 @@ def test_later_items_are_kept_in_proportion_to_the_odds_of_what_is_left():
 
 @pytest.mark.parametrize("n", [1, 3, 7])
 def test_dividing_by_the_probability_of_being_kept_makes_sums_unbiased(n):
-    """Of 8 items with odds over four orders; within four standard errors of 8,000 draws."""
+    """Of 8 items with priorities over four orders; within four standard errors of 8,000 draws."""
     random = rng(n)
-    odds = np.geomspace(1e-3, 10, 8, dtype=np.float32)
+    priorities = np.geomspace(1e-3, 10, 8, dtype=np.float32)
     value = np.array([3.0, -1.0, 4.0, 1.0, -5.0, 9.0, 2.0, -6.0])
-    draws = [keep(random, odds, n) for _ in range(8000)]
+    draws = [gumbel_top_k(random, priorities, n) for _ in range(8000)]
     sums = np.array([(value[kept] / q).sum() for kept, q in draws])
     unweighted = np.array([value[kept].mean() * 8 for kept, _ in draws])
     assert abs(sums.mean() - value.sum()) < 4 * sums.std() / np.sqrt(len(sums))
     assert abs(unweighted.mean() - value.sum()) > 4 * unweighted.std() / np.sqrt(len(sums))
 
 
-def test_equal_odds_are_kept_with_equal_probability():
-    kept, q = keep(rng(), np.full(64, 0.3, np.float32), 16)
+def test_equal_priorities_are_kept_with_equal_probability():
+    kept, q = gumbel_top_k(rng(), np.full(64, 0.3, np.float32), 16)
     assert len(set(kept)) == 16
     assert (q == q[0]).all()
     assert 0 < q[0] < 1
 
 
 def test_every_fourth_of_those_kept_is_no_likelier_than_the_others():
-    """Random network distillation learns from these alone; odds over ten orders, in no order."""
-    random, odds = rng(), rng(1).lognormal(sigma=3, size=(4000, 128)).astype(np.float32)
-    kept = np.log([row[keep(random, row, 32)[0]] for row in odds])
+    """RND learns from these alone; priorities over ten orders of magnitude, in no order."""
+    random, priorities = rng(), rng(1).lognormal(sigma=3, size=(4000, 128)).astype(np.float32)
+    kept = np.log([row[gumbel_top_k(random, row, 32)[0]] for row in priorities])
     part, rest = kept[:, ::4].mean(1), kept.mean(1)
     difference = part - rest
-    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(odds))
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(priorities))
 
 
 @pytest.mark.filterwarnings("error")
-def test_odds_that_rounding_made_negative_count_as_none():
-    odds = np.full(64, -1e-7, np.float32)
-    odds[5] = 0.1
+def test_priorities_that_rounding_made_negative_count_as_none():
+    priorities = np.full(64, -1e-7, np.float32)
+    priorities[5] = 0.1
     for seed in range(20):
-        kept, q = keep(rng(seed), odds, 16)
+        kept, q = gumbel_top_k(rng(seed), priorities, 16)
         assert 5 in kept
         assert np.isfinite(q).all()
         assert (q > 0).all()
