@@ -23,7 +23,7 @@ class Advantages(NamedTuple):
     metrics: dict[str, float]  # of the intrinsic reward, by tag; none where it does not count
 
 
-class Rewarder:
+class AdvantageEstimator:
     """Turns the rewards that count into advantages for the policy terms.
 
     A game that is cut, at the emulator's limit or for being one of the first (distill.envs), counts

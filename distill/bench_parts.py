@@ -151,7 +151,7 @@ def make_loop(setting: Setting, **settings: bool | int) -> Part:
             on_progress=ignore,
         )
         with tempfile.TemporaryDirectory() as folder, Tracker(Path(folder)) as tracker:
-            train_student(run, envs, teacher, tracker, hooks)
+            train_student(run, envs, teacher, tracker=tracker, hooks=hooks)
         return (run.n_steps_done - n_before) / (run.train_seconds - seconds_before)
 
     return Part("steps/s", measure)

@@ -92,7 +92,7 @@ class Score:
     @classmethod
     def of(cls, games: Sequence[Game]) -> "Score":
         """Summarize games."""
-        return cls(*zip(*((game.score, game.length_steps) for game in games), strict=True))
+        return cls(tuple(game.score for game in games), tuple(game.length_steps for game in games))
 
     def first(self, n_games: int) -> "Score":
         """Return the score over the first `n_games`, or all if there are fewer."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from distill.bonus import Transitions
 
-ETA = 0.01  # scale of the bonus, the paper's eta
+ETA = 0.01  # the paper's eta; RewardScale divides it out again, so that it is no setting
 # Features have collapsed when their std stays below this share of the largest logged, for so many
 # rows. Not of the first: a fresh encoder's features hardly vary (net3 on Pong: 0.0003; a student of
 # 98 % of the teacher's score: 0.19), nor for a row, as early ones differ by a factor of 100.

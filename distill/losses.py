@@ -4,6 +4,8 @@ Every function keeps the batch dimension; the caller takes the mean, so that a l
 on the batch size. Teacher logits are constants: they come without a graph.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +24,7 @@ def _reverse_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def _js(log_p: Tensor, log_q: Tensor) -> Tensor:
-    log_mean = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0))
+    log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
     return 0.5 * (_kl(log_p, log_mean) + _kl(log_q, log_mean))
 
 
@@ -48,7 +50,7 @@ def divergence(
     - `kl`: KL(teacher || student), mass-covering; Rusu's equation 3.
     - `reverse_kl`: KL(student || teacher), mode-seeking: an action the teacher rules out costs
       most.
-    - `js`: Jensen-Shannon, symmetric and at most ln 2.
+    - `js`: Jensen-Shannon, at temperature 1 symmetric and at most ln 2.
     - `nll`: cross-entropy against the teacher's best action; Rusu's equation 1.
     - `mse`: squared distance of the logits, summed over actions; Rusu's equation 2, but on logits
       less their mean, since unlike Q-values logits mean nothing up to a constant.

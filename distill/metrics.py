@@ -31,14 +31,13 @@ def check_weights_finite(weights: Iterable[Tensor], step: int) -> None:
 
 def check_finite(rows: list[dict[str, Tensor]], step: int) -> None:
     """Raise DivergedError if a loss is not finite, naming the terms that first were not."""
-    if not rows or bool(
-        torch.stack([torch.stack(list(row.values())).sum() for row in rows]).isfinite().all()
-    ):
+    terms = [term for row in rows for term in row.values()]
+    if not terms or bool(torch.stack(terms).isfinite().all()):  # the device is waited for once
         return
     for row in rows:
         if bad := [name for name, term in row.items() if not bool(term.isfinite())]:
-            terms = f"loss term {' and '.join(bad)} is"
-            raise diverged(terms, step, lower="--learning_rate or the term's weight")
+            what = f"loss term {' and '.join(bad)} is"
+            raise diverged(what, step, lower="--learning_rate or the term's weight")
 
 
 @torch.no_grad()  # metrics only describe

@@ -8,9 +8,9 @@ How this differs:
    the gradient once: the same polynomial of the same matrix in a third of the arithmetic;
 2. matrices of many rows are taken in blocks of 64 rows, each on its own, so that the
    arithmetic stays below that of the gradient itself; blocks of as many rows are iterated at once;
-3. a step's entries have a root mean square of 0.4 to 0.6 of the learning rate whatever the shape
-   (Liu et al. 2025, "Muon is scalable for LLM training", take 0.2), so that one rate serves Adam
-   beside it.
+3. a step's entries have a root mean square of 0.4 to 0.6 of the learning rate whatever the shape,
+   less for a gradient of few directions (Liu et al. 2025, "Muon is scalable for LLM training", take
+   0.2), so that one rate serves Adam beside it.
 """
 
 import math

@@ -76,11 +76,14 @@ def compute_losses(
     features = _encode(student, batch, policy_batch)
     out = Losses({})
     if batch is not None:
-        out = _ring_losses(student, icm, batch, features, cfg, names, icm_gradient)
+        out = _ring_losses(
+            student, icm, batch, features=features, cfg=cfg, names=names, icm_gradient=icm_gradient
+        )
         if rnd is not None and "rnd" in names:
             out.terms["rnd"] = rnd.loss(batch.obs)
     if policy_batch is not None:
-        out.terms.update(_policy_terms(student, policy_batch, features["policy"], cfg, names))
+        phi = features["policy"]
+        out.terms.update(_policy_terms(student, policy_batch, phi, cfg=cfg, names=names))
     return out
 
 
@@ -104,6 +107,7 @@ def _ring_losses(
     student: ActorCritic,
     icm: ICM | None,
     batch: Batch,
+    *,
     features: Mapping[str, Tensor],
     cfg: DistillConfig,
     names: frozenset[str],
@@ -143,7 +147,12 @@ def _sample_weights(cfg: DistillConfig, batch: Batch) -> Tensor | float:
 
 
 def _policy_terms(
-    student: ActorCritic, batch: PolicyBatch, phi: Tensor, cfg: DistillConfig, names: frozenset[str]
+    student: ActorCritic,
+    batch: PolicyBatch,
+    phi: Tensor,
+    *,
+    cfg: DistillConfig,
+    names: frozenset[str],
 ) -> dict[str, Tensor]:
     logits = student.action_net(phi)
     terms: dict[str, Tensor] = {}

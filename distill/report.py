@@ -55,8 +55,9 @@ def understanding_in_training(run: Distillation) -> dict[str, float]:
 
 def report(
     teacher: FrozenPolicy,
-    teacher_name: str,
     run: Distillation,
+    *,
+    teacher_name: str,
     reference: Reference,
     student: dict[str, Score],
     fresh: Fidelity,
@@ -65,8 +66,8 @@ def report(
 
     Args:
         teacher: whose student was trained.
-        teacher_name: its file's.
         run: the finished run.
+        teacher_name: its file's.
         reference: the teacher's scores and the floors.
         student: the student's scores, by mode of play.
         fresh: how near the student is to its teacher on states of its final games.

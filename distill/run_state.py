@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from distill.advantages import Rewarder
+from distill.advantages import AdvantageEstimator
 from distill.config import DistillConfig
 from distill.coverage import Coverage
 from distill.icm import ICM, CollapseWatch
@@ -47,7 +47,7 @@ class Distillation:
             device=device,
         )
         source = self.icm if self.rnd is None else self.rnd
-        self.rewarder = Rewarder(cfg, student, source, device)
+        self.advantage_estimator = AdvantageEstimator(cfg, student, source, device)
         averaging = get_ema_multi_avg_fn(cfg.ema_decay)
         self.average = AveragedModel(student, multi_avg_fn=averaging) if cfg.ema_decay else None
         self.coverage, self.collapse_watch = Coverage(), CollapseWatch()
@@ -99,7 +99,7 @@ class Distillation:
             "average": self.average,
             "optimizer": self.learner.optimizer,
             "ring": self.ring,
-            "reward_scale": self.rewarder.scale,
+            "reward_scale": self.advantage_estimator.scale,
             "coverage": self.coverage,
             "collapse_watch": self.collapse_watch,
             "uncertainty": self.uncertainty,

@@ -30,7 +30,7 @@ class Hooks(NamedTuple):
 
 
 def train_student(
-    run: Distillation, envs: Envs, teacher: Teacher, tracker: Tracker, hooks: Hooks
+    run: Distillation, envs: Envs, teacher: Teacher, *, tracker: Tracker, hooks: Hooks
 ) -> None:
     """Distill `teacher` into `run.student` until `cfg.total_steps`, or until asked to stop.
 
@@ -59,7 +59,8 @@ def train_student(
         weights = cfg.weights(progress)
         newest = None
         if weights.keys() & POLICY_TERMS:
-            newest = NewestRollout(rollout, places, run.rewarder(rollout, labels, progress))
+            advantages = run.advantage_estimator(rollout, labels, progress)
+            newest = NewestRollout(rollout, places, advantages)
         run.games.extend(games)
         log.add(learn(run, newest, weights, progress, measure_gradients=log.wants_gradients))
         run.train_seconds += time.monotonic() - started
@@ -106,7 +107,8 @@ def learn(
         run.n_updates += 1
         if batch is None and policy_batch is None:
             continue
-        out = losses_of(run, batch, policy_batch, weights, cfg.encoder_gradient(progress))
+        gradient = cfg.encoder_gradient(progress)
+        out = losses_of(run, batch, policy_batch, names=weights, icm_gradient=gradient)
         if i == n_due - 1:
             known = cfg.needs_uncertainty(progress)  # else the ring fills with zeros
             metrics = describe(out, batch, knows_uncertainty=known)
@@ -132,6 +134,7 @@ def losses_of(
     run: Distillation,
     batch: Batch | None,
     policy_batch: PolicyBatch | None,
+    *,
     names: Iterable[str],
     icm_gradient: str,
 ) -> Losses:
@@ -183,6 +186,6 @@ def check_saveable(run: Distillation) -> None:
     if run.ring.n_drawable:
         rng = copy.deepcopy(run.ring_rng)
         batch = run.ring.sample(rng, run.cfg.batch_size, pairs=run.icm is not None)
-        out = losses_of(run, batch, None, RING_TERMS, "none")
+        out = losses_of(run, batch, None, names=RING_TERMS, icm_gradient="none")
         check_finite([out.terms], run.n_steps_done)
     check_weights_finite(run.learner.parameters, run.n_steps_done)

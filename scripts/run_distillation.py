@@ -153,7 +153,7 @@ def train(task: Task, run: Distillation, scorer: Scorer, run_dir: Path, tracker:
             should_stop=lambda: interruption.requested,
             on_progress=progress.update,
         )
-        train_student(run, envs, task.teacher, tracker, hooks)
+        train_student(run, envs, task.teacher, tracker=tracker, hooks=hooks)
     progress.close()
     save()
     if interruption.requested:  # be it during the last steps: the final score takes minutes
@@ -177,8 +177,14 @@ def run_to_end(
         train(task, run, scorer, run_dir, tracker)
         games = ComparedGames(final_envs, run.scored_student, task.teacher, task.device)
         student = scorer.final(games, n_games, run.n_steps_done)
-        name = task.teacher_path.name
-        record = report(task.teacher, name, run, reference, student, games.fidelity)
+        record = report(
+            task.teacher,
+            run,
+            teacher_name=task.teacher_path.name,
+            reference=reference,
+            student=student,
+            fresh=games.fidelity,
+        )
         record |= origin | {
             "run_dir": str(run_dir),
             "wall_seconds": tracker.wall_seconds,

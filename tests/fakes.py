@@ -253,7 +253,8 @@ def train(run, *, envs=None, teacher=None, tracker=None, hooks=None):
     """Train a run on fakes; returns the tracker."""
     tracker = tracker or FakeTracker()
     envs = envs or FakeEnvs(run.cfg.n_envs, alike=True)
-    train_student(run, envs, teacher or BandTeacher(), tracker, hooks or fake_hooks())
+    hooks = hooks or fake_hooks()
+    train_student(run, envs, teacher or BandTeacher(), tracker=tracker, hooks=hooks)
     return tracker
 
 

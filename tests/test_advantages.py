@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distill import bonus
 from distill.acting import Actor
-from distill.advantages import Advantages, NewestRollout, Rewarder
+from distill.advantages import AdvantageEstimator, Advantages, NewestRollout
 from distill.bonus import BonusSource, Transitions
 from distill.config import DistillConfig
 from distill.icm import ICM
@@ -106,12 +106,12 @@ def make_labels(uncertainty: np.ndarray | None = None) -> Labels:
     return Labels(np.zeros((T, N, N_ACTIONS), np.float32), doubt, zeros)
 
 
-def make_rewarder(cfg: DistillConfig, source: BonusSource | None = None) -> Rewarder:
-    return Rewarder(cfg, cast("ActorCritic", GrayStudent()), source or GrayBonus(), CPU)
+def make_estimator(cfg: DistillConfig, source: BonusSource | None = None) -> AdvantageEstimator:
+    return AdvantageEstimator(cfg, cast("ActorCritic", GrayStudent()), source or GrayBonus(), CPU)
 
 
 def advantages(cfg: DistillConfig, progress: float = 0.0, **kwargs: Any) -> Advantages:
-    return make_rewarder(cfg)(gray_rollout(**kwargs), make_labels(), progress)
+    return make_estimator(cfg)(gray_rollout(**kwargs), make_labels(), progress)
 
 
 def one_step_errors(reward: np.ndarray, *, endless: bool = False) -> Tensor:
@@ -174,7 +174,7 @@ def test_beside_the_games_reward_novelty_by_rnd_ends_where_the_game_does():
 def test_a_source_is_shown_the_newest_frame_of_each_next_state():
     source, rollout = NextFrames(), gray_rollout()
     rollout.obs[:, :, :3] = rollout.last_obs[:, :3] = 99  # older frames
-    make_rewarder(curious(), source)(rollout, make_labels(), 0.0)
+    make_estimator(curious(), source)(rollout, make_labels(), 0.0)
     levels = torch.from_numpy(GRAY[1:]).flatten()[:, None, None, None]
     assert torch.equal(source.shown, levels.expand(T * N, 1, 84, 84).to(torch.uint8))
 
@@ -182,8 +182,8 @@ def test_a_source_is_shown_the_newest_frame_of_each_next_state():
 def test_a_bonus_that_has_faded_is_neither_computed_nor_reported():
     cfg = curious(c_ext=constant(2.0), c_int=LinearSchedule(1.0, 0.0, 0.5))
     assert advantages(cfg, 0.4).metrics
-    rewarder = make_rewarder(cfg, Untouchable())
-    advantage, _, metrics = rewarder(gray_rollout(), make_labels(), 0.5)
+    estimator = make_estimator(cfg, Untouchable())
+    advantage, _, metrics = estimator(gray_rollout(), make_labels(), 0.5)
     expected = one_step_errors(2 * REWARD)
     torch.testing.assert_close(advantage, expected, rtol=1e-5, atol=1e-5)
     assert metrics == {}
@@ -191,15 +191,15 @@ def test_a_bonus_that_has_faded_is_neither_computed_nor_reported():
 
 def test_without_a_bonus_the_icm_is_not_asked():
     cfg = make_cfg(c_ext=constant(2.0), use_curiosity=True, curiosity="aux")
-    rewarder = Rewarder(cfg, cast("ActorCritic", GrayStudent()), None, CPU)
-    advantage, _, metrics = rewarder(gray_rollout(), make_labels(), 0.0)
+    estimator = AdvantageEstimator(cfg, cast("ActorCritic", GrayStudent()), None, CPU)
+    advantage, _, metrics = estimator(gray_rollout(), make_labels(), 0.0)
     assert torch.equal(advantage, advantages(make_cfg(c_ext=constant(2.0)))[0])
     assert metrics == {}
 
 
 def test_the_scale_takes_in_one_rollout_after_the_other():
-    rewarder = make_rewarder(curious())
-    first, second = (rewarder(gray_rollout(), make_labels(), 0.0)[0] for _ in range(2))
+    estimator = make_estimator(curious())
+    first, second = (estimator(gray_rollout(), make_labels(), 0.0)[0] for _ in range(2))
     # The second rollout returns 3.75, 3.875, 3.9375 from 3.5 on; 5.25, 2.625, 7.3125 from 6.5 on.
     returns = [2, 3, 3.5, 2, 1, 6.5, 3.75, 3.875, 3.9375, 5.25, 2.625, 7.3125]
     expected = one_step_errors(2 * NOVELTY / np.std(returns))
@@ -217,17 +217,17 @@ def test_the_reported_reward_is_the_unscaled_one_beside_its_scale(source):
 
 
 def test_the_bonus_share_is_of_what_counts_in_absolute_values():
-    rewarder, rollout = make_rewarder(curious(c_ext=constant(3.0))), gray_rollout()
+    estimator, rollout = make_estimator(curious(c_ext=constant(3.0))), gray_rollout()
     rollout.reward[0] = -1.0  # so 2 lost and 2 won
-    metrics = rewarder(rollout, make_labels(), 0.0).metrics
+    metrics = estimator(rollout, make_labels(), 0.0).metrics
     bonus = 2 * 14 / STD
     expected = bonus / (bonus + 3 * 4)
     assert metrics["explore/bonus_share"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_where_neither_reward_came_the_bonus_has_no_share():
-    rewarder = make_rewarder(curious(), NextFrames())
-    metrics = rewarder(gray_rollout(), make_labels(), 0.0).metrics
+    estimator = make_estimator(curious(), NextFrames())
+    metrics = estimator(gray_rollout(), make_labels(), 0.0).metrics
     assert metrics["explore/bonus_share"] == 0.0
 
 
@@ -237,7 +237,7 @@ DOUBT = np.array([[0, 1], [2, 1], [0, 2]])  # of mean 1: the bonus counts 1/2, 1
 @pytest.mark.parametrize("target", ["bonus", "both"])
 def test_uncertainty_weighs_the_bonus_of_each_step(target):
     cfg = curious(use_uncertainty=True, uncertainty_target=target)
-    advantage = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
+    advantage = make_estimator(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
     # Weighted novelty 1, 3, 1 and 2, 0, 9; discounted sums 1, 3.5, 2.75 and 2, 1, 9.5.
     weighted = np.array([[1, 2], [3, 0], [1, 9]]) / np.std([1, 3.5, 2.75, 2, 1, 9.5])
     torch.testing.assert_close(advantage, one_step_errors(2 * weighted), rtol=1e-5, atol=1e-5)
@@ -245,15 +245,15 @@ def test_uncertainty_weighs_the_bonus_of_each_step(target):
 
 def test_uncertainty_for_distillation_alone_leaves_the_bonus_as_it_is():
     cfg = curious(use_uncertainty=True, uncertainty_target="distill")
-    advantage = make_rewarder(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
+    advantage = make_estimator(cfg)(gray_rollout(), make_labels(DOUBT), 0.0).advantage
     assert torch.equal(advantage, advantages(curious())[0])
 
 
 def test_advantages_of_real_networks_have_no_graph():
     torch.manual_seed(0)
     student = ActorCritic(TINY, N_ACTIONS, with_value=True)
-    rewarder = Rewarder(curious(), student, ICM(TINY.fc, N_ACTIONS), CPU)
-    advantage, target, _ = rewarder(gray_rollout(), make_labels(), 0.0)
+    estimator = AdvantageEstimator(curious(), student, ICM(TINY.fc, N_ACTIONS), CPU)
+    advantage, target, _ = estimator(gray_rollout(), make_labels(), 0.0)
     assert advantage.shape == target.shape == (T, N)
     assert not advantage.requires_grad
     assert not target.requires_grad

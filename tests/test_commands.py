@@ -547,7 +547,7 @@ def test_the_best_student_is_not_chosen_on_the_final_games(tmp_path, monkeypatch
 
     monkeypatch.setattr(run_distillation, "make_games", noting)
     for name in ("train_student", "check_saveable", "save_run"):
-        monkeypatch.setattr(run_distillation, name, lambda *_: None)
+        monkeypatch.setattr(run_distillation, name, lambda *_, **__: None)
     cfg = DistillConfig(seed=3)
     task = SimpleNamespace(cfg=cfg, teacher=None)
     run = SimpleNamespace(n_steps_done=64, state_dict=dict)

@@ -18,7 +18,7 @@ from corridor import (
 from fakes import CPU, constant, make_run, settings, train
 
 from distill.acting import logits_of, sample_actions
-from distill.advantages import Rewarder
+from distill.advantages import AdvantageEstimator
 from distill.schedules import LinearSchedule
 from distill.types import Widths
 
@@ -64,7 +64,8 @@ def travel(seed, *, shuffled=False, **what):
     run = make_run(settings(**SETTINGS, seed=seed, **what), n_actions=3, n_stack=1)
     spread_features(run.student)
     if shuffled:
-        run.rewarder = Rewarder(run.cfg, run.student, Shuffled(run.icm, seed), CPU)
+        source = Shuffled(run.icm, seed)
+        run.advantage_estimator = AdvantageEstimator(run.cfg, run.student, source, CPU)
     envs = CorridorEnvs(run.cfg.n_envs)
     train(run, envs=envs, teacher=HomeTeacher())
     return trip(envs)

@@ -216,7 +216,7 @@ def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
     cfg = small_config(tmp_path, teachers_dir=tmp_path)
     model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
     paths = {
-        (run, mark): ladder.keep_teacher(model, cfg, started, mark, {"run": run})
+        (run, mark): ladder.keep_teacher(model, cfg, started, mark=mark, origin={"run": run})
         for mark in (10, 20)
         for run in ("a", "b", "c")
     }
@@ -240,7 +240,7 @@ def test_a_run_that_keeps_a_teacher_while_another_does_takes_another_name(monkey
     export, kept = ladder.export_zip, {}
 
     def keep(run: str) -> None:
-        kept[run] = ladder.keep_teacher(model, cfg, started, 10, {"run": run}).name
+        kept[run] = ladder.keep_teacher(model, cfg, started, mark=10, origin={"run": run}).name
 
     other = threading.Thread(target=keep, args=("b",))
 
@@ -264,7 +264,7 @@ def test_a_run_that_keeps_a_teacher_while_another_does_takes_another_name(monkey
 def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypatch, tmp_path):
     cfg = small_config(tmp_path, teachers_dir=tmp_path)
     model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
-    first = ladder.keep_teacher(model, cfg, started, 10, {"run": "a"})
+    first = ladder.keep_teacher(model, cfg, started, mark=10, origin={"run": "a"})
 
     def killed(path: Path, record: object) -> None:
         raise KeyboardInterrupt
@@ -272,8 +272,8 @@ def test_a_teacher_cut_short_leaves_no_zip_that_passes_for_another_runs(monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(ladder, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
-            ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
-    again = ladder.keep_teacher(model, cfg, started, 20, {"run": "a"})
+            ladder.keep_teacher(model, cfg, started, mark=20, origin={"run": "a"})
+    again = ladder.keep_teacher(model, cfg, started, mark=20, origin={"run": "a"})
     assert again.name.replace("20.zip", "10.zip") == first.name
 
 

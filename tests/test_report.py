@@ -114,7 +114,10 @@ def test_a_record_tells_training_from_new_states_and_the_teacher_from_the_studen
     known = report.fidelity_in_training(run)
     run.ring_rng = np.random.default_rng(7)
     teacher = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
-    record = report.report(teacher, "t.zip", run, reference, {"sampled": score_of(3.0)}, fresh)
+    student = {"sampled": score_of(3.0)}
+    record = report.report(
+        teacher, run, teacher_name="t.zip", reference=reference, student=student, fresh=fresh
+    )
     assert tuple(record[k] for k in ("fresh_kl", "fresh_agreement", "fresh_states")) == fresh
     assert (record["kl"], record["agreement"]) == known[:2]
     assert record["student_score"]["sampled"]["mean"] == 3
@@ -128,7 +131,14 @@ def a_record(teacher: Score) -> dict[str, Any]:
     reference = Reference({"sampled": teacher}, floors)
     network = FrozenPolicy(ActorCritic(WIDTHS["0.3pct"], 3))
     student, fresh = {"sampled": score_of(3.0)}, Fidelity(0.5, 0.25, 9)
-    record = report.report(network, "t.zip", trained(), reference, student, fresh)
+    record = report.report(
+        network,
+        trained(),
+        teacher_name="t.zip",
+        reference=reference,
+        student=student,
+        fresh=fresh,
+    )
     return record | {"steps_per_second": 1, "train_seconds": 1, "wall_seconds": 1, "run_dir": "r"}
 
 

@@ -20,7 +20,7 @@ from fakes import (
     weights_of,
 )
 
-from distill.advantages import Rewarder
+from distill.advantages import AdvantageEstimator
 from distill.evaluation import MODES, evaluate
 from distill.run_state import make_rnd
 
@@ -162,7 +162,7 @@ def test_scores_are_the_games_own_reward_and_ask_for_no_bonus(what, mode, monkey
     for source in (run.icm, run.rnd):
         if source is not None:
             monkeypatch.setattr(source, "intrinsic_reward", None)
-    monkeypatch.setattr(Rewarder, "__call__", None)
+    monkeypatch.setattr(AdvantageEstimator, "__call__", None)
     envs = FakeEnvs(3, lengths=(9, 13, 6), worths=(0.25, 0.5, 2.0))
     score = evaluate(run.student, envs, 3, mode=mode, seed=0, device=run.device)
     rewards = np.stack(envs.rewards)  # (T, N)

@@ -178,7 +178,7 @@ class TeacherCallback(BaseCallback):
     def _keep_teacher(self, mark: int) -> None:
         origin = self._origin | {"wall_seconds": round(self._tracker.wall_seconds)}
         try:
-            keep_teacher(self.model, self._cfg, self._started, mark, origin)
+            keep_teacher(self.model, self._cfg, self._started, mark=mark, origin=origin)
         except OSError:  # that is another folder than the run's, which keeps what was learned
             self._save()
             raise

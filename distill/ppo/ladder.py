@@ -44,7 +44,12 @@ def teacher_path(cfg: TeacherConfig, started: datetime, run: str, mark: int) -> 
 
 
 def keep_teacher(
-    model: BaseAlgorithm, cfg: TeacherConfig, started: datetime, mark: int, origin: dict[str, Any]
+    model: BaseAlgorithm,
+    cfg: TeacherConfig,
+    started: datetime,
+    *,
+    mark: int,
+    origin: dict[str, Any],
 ) -> Path:
     """Write a teacher's zip and the .json beside it; returns the zip's path.
 
