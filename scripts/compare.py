@@ -38,8 +38,8 @@ from distill.study.plan import Run, shard_of
 from distill.study.plan import plan as plan_grid
 from distill.study.rungs import read_rungs, teachers_by_grade
 from distill.study.runner import Study
+from distill.study.study_config import CompareConfig
 from distill.study.summary import summary
-from distill.tool_config import CompareConfig
 from distill.tracking import last_step
 
 OF_NAMES = cli.Switch[CompareConfig](

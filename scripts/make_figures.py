@@ -38,6 +38,7 @@ from distill.study.cells import Cell, by_identity, cells_of
 from distill.study.comparison import MARGIN
 from distill.study.curves import Point, collect, read_zoo
 from distill.study.estimates_figure import draw_estimates
+from distill.study.grids import GRIDS
 from distill.study.ladder_figure import draw_ladder
 from distill.study.markdown import with_sections, with_table
 from distill.study.outcomes import Outcome, beside_teachers, collect_outcomes
@@ -54,7 +55,6 @@ from distill.study.tables import (
     teachers_table,
 )
 from distill.study.verdicts import curiosity_section
-from distill.tool_config import GRIDS
 
 RESULTS_DIR, FIGURES = ROOT / "scripts" / "results", ROOT / "scripts" / "figures"
 CURVES, OUTCOMES = RESULTS_DIR / "curves.csv", RESULTS_DIR / "distillation.csv"

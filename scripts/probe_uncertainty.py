@@ -31,8 +31,8 @@ from distill.study.augmented_figure import Augmented, draw_augmented
 from distill.study.axes import GAMES
 from distill.study.probe import Probe, judge, signals_and_errors, visit
 from distill.study.rungs import teachers_by_grade
+from distill.study.study_config import ProbeConfig
 from distill.teacher import load_teacher
-from distill.tool_config import ProbeConfig
 from distill.types import ByteArray, FloatArray, Teacher
 
 TABLE = ROOT / "scripts" / "results" / "uncertainty.csv"

@@ -22,8 +22,8 @@ from distill.study.outcomes import collect_outcomes
 from distill.study.plan import Run, plan
 from distill.study.rungs import read_rungs
 from distill.study.runner import lock_log
+from distill.study.study_config import Shard
 from distill.study.summary import LEGEND
-from distill.tool_config import Shard
 from distill.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parent.parent

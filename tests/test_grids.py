@@ -1,7 +1,8 @@
 """Which runs a study has."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from distill import cli
 from distill.cli import refuse_unheard
 from distill.config import DistillConfig
 from distill.idle import SWITCHES, refuse_idle
-from distill.settings import to_mapping
+from distill.settings import info_of, to_mapping
 from distill.study.axes import AXES, BEST, DEFAULTS, GAMES, GRADES
-from distill.study.grids import AS_LONG, BLOCKS, BY_DEFAULTS
+from distill.study.grids import AS_LONG, GRIDS
 from distill.study.plan import Run, identity, make_config, plan
 from distill.study.rungs import teachers_by_grade
-from distill.tool_config import GRIDS
+from distill.study.study_config import CompareConfig
 
 ALL_TEACHERS = {
     (env_id, grade): Path(f"teachers/{name}-{grade}.zip")
@@ -29,8 +30,12 @@ def chosen(runs: list[Run], **labels: str) -> list[Run]:
     return [run for run in runs if labels.items() <= run.labels.items()]
 
 
-def test_commands_list_of_grids_is_the_grids():
-    assert set(GRIDS) == set(BLOCKS)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_each_is_a_study_that_compare_runs_and_that_its_help_names(grid):
+    cfg = CompareConfig(grid=grid)
+    assert (cfg.name, cfg.study_file) == (grid, None)
+    (field,) = (f for f in fields(CompareConfig) if f.name == "grid")
+    assert grid in re.findall(r"\w+", info_of(field).help)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -292,7 +297,7 @@ def test_what_users_distill_is_by_todays_defaults_and_all_other_studies_by_the_k
         for run in plan(grid, ALL_TEACHERS)
         if run.cfg.use_teacher and not {"loss", "temperature"} & run.labels.keys()
     }
-    if grid in BY_DEFAULTS:
+    if grid in ("best", "teachers", "curiosity_defaults", "curiosity_breakout", "weighting"):
         assert losses == todays == {("kl", 3.0, True)}
     else:
         assert {(loss, tau) for loss, tau, _ in losses} <= {("kl", 1.0)}

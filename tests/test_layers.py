@@ -21,8 +21,8 @@ LAYERS = (
     "envs networks initialization bonus icm rnd coverage augmentations uncertainty rollouts learner"
     " evaluation fidelity floors floor_caches run_folder tracking teacher sb3_zip acting origins"
     " film measuring worth ppo.sb3 ppo.fast_policy ppo.kickstart"
-    " study.naming study.curves study.rungs study.small_ppo study.axes study.grids study.plan"
-    " study.custom_file"
+    " study.naming study.curves study.rungs study.small_ppo study.axes study.grids"
+    " study.study_config study.plan study.custom_file"
     " study.comparison",
     "checkpoint student_files labels advantages objective scoring run_state metrics"
     " study.probe study.outcomes study.cells study.tables study.figures study.cell_figures"

@@ -17,12 +17,14 @@ from distill.student_files import save_student
 from distill.study import markdown, tables
 from distill.study.axes import BEST, GAMES, GRADES
 from distill.study.custom import plan_custom
+from distill.study.grids import GRIDS
 from distill.study.probe import Probe
 from distill.study.rungs import read_rungs
 from distill.study.small_ppo import SmallScore
+from distill.study.study_config import CompareConfig, ProbeConfig
 from distill.tags import TAGS
 from distill.teacher_config import EvalConfig, TeacherConfig
-from distill.tool_config import GRIDS, BenchConfig, CompareConfig, ProbeConfig, WatchConfig
+from distill.tool_config import BenchConfig, WatchConfig
 from distill.types import WIDTHS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,9 +6,9 @@ from test_tables import outcome
 
 from distill.config import DistillConfig
 from distill.study.cells import Cell, cells_of
+from distill.study.grids import GRIDS
 from distill.study.plan import Run, plan
 from distill.study.summary import LEGEND, contrasts, differing_axes, summary
-from distill.tool_config import GRIDS
 
 ARMS = {"plain": (0.90, 0.94), "aux": (0.95, 0.99), "bonus": (0.905, 0.945)}
 

@@ -12,8 +12,8 @@ from distill.config import PLACES, DistillConfig
 from distill.idle import only_heard
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
-from distill.study.grids import ARM_GAMES, AT_ONE, BASE, BLOCKS, BY_DEFAULTS
-from distill.tool_config import HALF_SCORED, Shard
+from distill.study.grids import BASE, GRIDS
+from distill.study.study_config import Shard
 
 WATCHING = ("eval_steps", "eval_greedy", "n_interim_episodes", "log_steps")  # changes nothing
 
@@ -55,11 +55,11 @@ def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
     """List the runs of a grid, the most wanted first, each once.
 
     Args:
-        grid: its name in BLOCKS.
+        grid: its name in GRIDS.
         teachers: zips by game and grade; runs of others are left out.
     """
     runs: dict[str, Run] = {}
-    for block in BLOCKS[grid]:
+    for block in GRIDS[grid].blocks:
         axes = {axis: (value,) for axis, value in DEFAULTS.items()} | dict(block)
         # Seeds turn slowest: what is first done of a block is each of its cells once.
         names = sorted(axes, key="seed".__ne__)
@@ -75,10 +75,7 @@ def plan(grid: str, teachers: Mapping[tuple[str, str], Path]) -> list[Run]:
 def make_config(grid: str, labels: Mapping[str, str], teacher: Path) -> DistillConfig:
     """Return the settings that a run's labels stand for in a grid."""
     settings = {"env": GAMES[labels["game"]], "teacher_chkpt": teacher, **BASE}
-    if grid not in BY_DEFAULTS:
-        settings |= AT_ONE
-    if grid in HALF_SCORED:
-        settings["n_eval_episodes"] = ARM_GAMES
+    settings |= {"n_eval_episodes": GRIDS[grid].n_games, **GRIDS[grid].settings}
     for axis, value in labels.items():
         settings |= AXES[axis][value] if axis in AXES else {}
     return only_heard(from_mapping(DistillConfig, settings, origin="grid"))
