@@ -14,6 +14,7 @@ import torch
 from distill import cli
 from distill.errors import is_out_of_memory
 from distill.files import locked, write_atomically
+from distill.options import OF_THE_MACHINE
 from distill.run_folder import CONFIG, read_run, resume_command
 from distill.settings import SettingsT, from_mapping
 
@@ -21,8 +22,6 @@ NAMES = ("checkpoint.pt", "checkpoint_previous.pt")
 NEW = "checkpoint_new.pt"  # until the others have made room for it
 NEWEST_FIRST = (NEW, *NAMES)
 FORMAT = 3  # of what is saved; another number whenever that changes
-# What a resumed run need not share with the one it was.
-OF_THE_MACHINE = ("device", "n_threads", "teachers_dir")
 
 
 def save_run(run_dir: Path, state: dict[str, Any]) -> None:

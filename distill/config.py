@@ -36,9 +36,6 @@ from distill.schedules import LinearSchedule
 from distill.settings import check, option
 from distill.types import WIDTHS, Widths, parse_widths
 
-FOLDERS = ("run_dir", "resume", "teachers_dir")
-# Settings that say where and how fast something is done: they change nothing of what is learned.
-PLACES = (*FOLDERS, "device", "n_threads", "checkpoint_steps")
 # Above, float32 may round the differences away that the loss is made of; below 1 / this a student
 # can meet any answer by logits that it hardly tells from 0.
 MAX_TEMPERATURE = 1000

@@ -10,6 +10,10 @@ from distill.settings import option
 from distill.types import WIDTHS
 
 OPTIMIZERS = ("muon", "adam")  # the first is a distillation's default
+FOLDERS = ("run_dir", "resume", "teachers_dir")
+OF_THE_MACHINE = ("device", "n_threads", "teachers_dir")  # may differ when a run is resumed
+# All that say where and how fast something is done: they change nothing of what is learned.
+PLACES = {*FOLDERS, *OF_THE_MACHINE, "checkpoint_steps"}
 DEFAULT_ENV = "FreewayNoFrameskip-v0"
 SCHEDULE = "START[:END[:FRACTION]]"  # how one is written
 NETWORKS = f"one of {', '.join(WIDTHS)}, or C1,C2,C3,FC"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from distill import cli
-from distill.config import PLACES, DistillConfig
+from distill.config import DistillConfig
+from distill.options import PLACES
 from distill.provenance import commit_of
 from distill.run_folder import CONFIG, name_of, read_run
 from distill.schedules import LinearSchedule

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from distill.cli import to_argv
-from distill.config import PLACES, DistillConfig
+from distill.config import DistillConfig
 from distill.evaluation import Score
 from distill.fidelity import Fidelity, compare
 from distill.floors import NO_SHARE, Floors
 from distill.idle import JUST_BEFORE_THE_END
 from distill.networks import n_actor_parameters
+from distill.options import PLACES
 from distill.run_state import Distillation
 from distill.scoring import Reference, score_table
 from distill.settings import from_mapping, to_mapping

@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from distill.config import FOLDERS
 from distill.envs import sticky_probability
 from distill.files import locked, write_atomically, write_json
+from distill.options import FOLDERS
 from distill.origins import name_alone
 from distill.ppo.fast_policy import FastCnnPolicy
 from distill.ppo.sb3 import export_zip

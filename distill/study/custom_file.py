@@ -17,7 +17,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distill.config import PLACES, DistillConfig
+from distill.config import DistillConfig
+from distill.options import PLACES
 from distill.parsing import number
 from distill.study.axes import Values
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distill.config import PLACES, DistillConfig
+from distill.config import DistillConfig
 from distill.idle import only_heard
+from distill.options import PLACES
 from distill.settings import from_mapping, to_mapping
 from distill.study.axes import AXES, DEFAULTS, GAMES
 from distill.study.grids import BASE, GRIDS
