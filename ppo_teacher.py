@@ -144,7 +144,7 @@ def train(
     done = first_step(cfg) if state is None else state["steps"]
     title = f"training {cfg.env} for {cfg.last_step:,} steps in {run_dir}"
     if state is None:  # building takes its time, and cannot be refused any more
-        print(f"{title}{note_of_other_games(cfg)}", flush=True)
+        print(f"{title}{note_of_other_games(cfg)}")
     model = build(cfg, first_step=done)
     begin_with(model, cfg, is_new=state is None)
     if state is not None:

@@ -1,5 +1,6 @@
 """Errors: training that diverged, and how a command tells of what went wrong."""
 
+import io
 import os
 import signal
 import sys
@@ -49,6 +50,12 @@ def open_missing_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open until the end)
 
 
+def show_lines_at_once() -> None:
+    """Write each line when it is printed, also to files and pipes: long work tells how it began."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+
+
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Run a command; turn the errors a user can cause into one line on standard error.
 
@@ -58,6 +65,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     for number in stopping_signals():
         signal.signal(number, signal.default_int_handler)
     open_missing_streams()
+    show_lines_at_once()
     try:
         main()
         sys.stdout.flush()

@@ -206,7 +206,7 @@ def distill(task: Task, run_dir: Path, state: dict[str, Any] | None) -> dict[str
             with restoring(run_dir):
                 run.load_state_dict(state)
             if run.n_steps_done < task.cfg.total_steps:
-                print(f"going on at step {run.n_steps_done:,}", flush=True)
+                print(f"going on at step {run.n_steps_done:,}")
         return run_to_end(task, run, run_dir, state)
 
 

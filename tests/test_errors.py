@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,32 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+def test_a_line_is_in_a_pipe_or_file_as_soon_as_it_is_printed(tmp_path):
+    """Else the log of a night's training says nothing before its end, or never, if it is killed."""
+    program = tmp_path / "talks.py"
+    program.write_text(
+        "import sys\n"
+        "from distill.errors import run_command\n"
+        "def main():\n"
+        "    print('begins')\n"
+        "    sys.stdin.read()\n"
+        "run_command(main)\n"
+    )
+    root = Path(distill.__file__).parents[1]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**env, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    watchdog = threading.Timer(60, process.kill)  # what is not written until the end never comes
+    watchdog.start()
+    assert process.stdout.readline() == b"begins\n"
+    watchdog.cancel()
+    process.communicate()
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
