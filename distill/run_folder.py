@@ -72,7 +72,7 @@ def create_run(
         ) from None
     except OSError as error:
         raise OSError(f"cannot create --run_dir {run_dir}: {error.strerror}") from error
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = datetime.now(UTC).isoformat()
     try:
         record = {"settings": to_mapping(cfg), "started": started, "argv": sys.argv[1:]}
         record |= provenance() if made_by is None else made_by
@@ -151,7 +151,19 @@ def read_run(run_dir: Path, *, flag: str = "--resume") -> dict[str, Any]:
     record = read_yaml(path)
     if not isinstance(record.get("settings"), dict):
         raise ValueError(f"{path} holds no settings of a run")
+    _check_steps(path, record)
     return record
+
+
+def _check_steps(path: Path, record: Mapping[str, Any]) -> None:
+    """Check what a record says of a run's steps, if it does: a first one, and later totals."""
+    first, later = record.get("first_step", "0"), record.get("lengthened", [])
+    if not str(first).isdecimal():
+        raise ValueError(f"{path} is damaged: `first_step` must be a whole number, got {first!r}")
+    if not isinstance(later, list) or not all(
+        isinstance(change, dict) and "total_steps" in change for change in later
+    ):
+        raise ValueError(f"{path} is damaged: `lengthened` must list total_steps, got {later!r}")
 
 
 def started_at(run_dir: Path, record: Mapping[str, Any]) -> datetime:

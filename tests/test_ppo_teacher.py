@@ -234,6 +234,31 @@ def test_two_runs_that_start_in_one_second_keep_their_teachers_apart(tmp_path):
     )
 
 
+def test_two_runs_of_one_name_and_second_keep_their_teachers_apart(tmp_path):
+    """Their folders may be in two places."""
+    cfg = small_config(tmp_path, teachers_dir=tmp_path)
+    model, one = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59, 5)
+    starts = (one, one.replace(microsecond=6))
+    kept = [
+        ladder.keep_teacher(model, cfg, started, mark=mark, origin={"run": "a"}).name
+        for mark in (10, 20)
+        for started in starts
+    ]
+    seconds = ("0131-235959", "0201-000000")
+    assert kept == [f"env{ENV}_2026{s}_n_iters{mark}.zip" for mark in (10, 20) for s in seconds]
+
+
+def test_a_resumed_run_of_an_earlier_version_keeps_its_teachers_date(tmp_path):
+    cfg = small_config(tmp_path, teachers_dir=tmp_path)
+    model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
+    first = ladder.keep_teacher(model, cfg, started, mark=10, origin={"run": "a"})
+    record = json.loads(first.with_suffix(".json").read_text())
+    del record["started"]
+    first.with_suffix(".json").write_text(json.dumps(record))
+    again = ladder.keep_teacher(model, cfg, started, mark=20, origin={"run": "a"})
+    assert again.name.replace("20.zip", "10.zip") == first.name
+
+
 def test_a_run_that_keeps_a_teacher_while_another_does_takes_another_name(monkeypatch, tmp_path):
     cfg = small_config(tmp_path, teachers_dir=tmp_path)
     model, started = algorithm.build(cfg), datetime(2026, 1, 31, 23, 59, 59)
@@ -392,6 +417,9 @@ def test_a_run_is_resumed_without_what_it_went_on_from(monkeypatch, finished, tm
         (r"started: .*", "started: soon", ["config.yaml is damaged: `started` must", "'soon'"]),
         (r"(?s)argv:.*?(?=\n\w)", "", ["config.yaml is damaged: it lacks 'argv'"]),
         (r"total_steps: .*", "total_steps: null", ["--resume", "config.yaml has no total_steps"]),
+        (r"first_step: .*", "first_step: abc", ["config.yaml is damaged: `first_step`", "'abc'"]),
+        (r"argv:", "lengthened: 5\nargv:", ["config.yaml is damaged: `lengthened`", "'5'"]),
+        (r"argv:", "lengthened: [{a: 1}]\nargv:", ["config.yaml is damaged: `lengthened`"]),
     ],
 )
 def test_a_run_whose_config_was_edited_is_refused_in_a_line(

@@ -33,14 +33,16 @@ def teacher_path(cfg: TeacherConfig, started: datetime, run: str, mark: int) -> 
     """Return where a run's teacher is kept: `env{ENV}_{DATE}-{TIME}_n_iters{MARK}.zip`.
 
     Date and time are those of the run's start, a second later where another run has the name
-    already: two may start at once.
+    already: two may start at once, in folders of one name. Runs of one name are told apart by the
+    microsecond, which records of earlier versions lack.
     """
+    date, exactly = started, started.isoformat()
     while True:
-        prefix = prefix_of(cfg.env, started)
-        namesakes = cfg.teachers_dir.glob(f"{prefix}_*.zip")
-        if all(read_record(path).get("run") == run for path in namesakes):
+        prefix = prefix_of(cfg.env, date)
+        records = [read_record(path) for path in cfg.teachers_dir.glob(f"{prefix}_*.zip")]
+        if all(r.get("run") == run and r.get("started", exactly) == exactly for r in records):
             return cfg.teachers_dir / teacher_name(prefix, mark)
-        started += timedelta(seconds=1)
+        date += timedelta(seconds=1)
 
 
 def keep_teacher(
@@ -70,6 +72,7 @@ def keep_teacher(
         "network": str(cfg.network),
         "n_stack": N_STACK,
         "sticky_probability": sticky_probability(cfg.env),
+        "started": started.isoformat(),
         "training_score": float(np.mean(games)) if games else None,
         "training_games": len(games),
         "settings": {k: name_alone(v) if isinstance(v, str) else v for k, v in settings.items()},
