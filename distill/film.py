@@ -82,12 +82,16 @@ def draw_panel(panel: Panel, moment: Moment, step: int) -> Image.Image:
     pen.text((MARGIN, MARGIN + LINE), shortened(panel.subtitle, width), DIM, _font())
     screen = Image.fromarray(moment.screen).resize((width, height), Image.Resampling.NEAREST)
     picture.paste(screen, (MARGIN, MARGIN + 2 * LINE))
-    state = f"score {moment.score:g}   game {moment.game}   step {step:,}"
-    pen.text((MARGIN, bars_top - LINE - MARGIN // 2), state, TEXT, _font())
+    pen.text((MARGIN, bars_top - LINE - MARGIN // 2), state_of(moment, step), TEXT, _font())
     for i, name in enumerate(panel.action_names):
         taken = i == moment.action
         _draw_bar(pen, bars_top + LINE * i, name, float(moment.probabilities[i]), taken=taken)
     return picture
+
+
+def state_of(moment: Moment, step: int) -> str:
+    """Return what stands below a screen."""
+    return f"score {moment.score:,.10g}   game {moment.game}   step {step:,}"
 
 
 def _draw_bar(

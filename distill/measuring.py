@@ -78,12 +78,13 @@ def ratios_of(
 
 def table(record: Mapping[str, Any]) -> str:
     """Lay the medians and ranges out, a line each."""
-    lines = [f"{'part':<18}{'unit':<11}{'median':>9}   lowest to highest"]
+    first = max(map(len, ("part", *record["parts"], *record["ratios"]))) + 2
+    lines = [f"{'part':<{first}}{'unit':<11}{'median':>9}   lowest to highest"]
     for name, row in record["parts"].items():
         numbers = f"{row['median']:>9,.0f}   {row['min']:,.0f} to {row['max']:,.0f}"
         peak = f"   (peak {row['peak_mib']:,.0f} MiB)" if "peak_mib" in row else ""
-        lines.append(f"{name:<18}{row['unit']:<11}{numbers}{peak}")
+        lines.append(f"{name:<{first}}{row['unit']:<11}{numbers}{peak}")
     for name, row in record["ratios"].items():
         numbers = f"{row['median']:>9.2f}   {row['min']:.2f} to {row['max']:.2f}"
-        lines.append(f"{name:<18}{'':<11}{numbers}")
+        lines.append(f"{name:<{first}}{'':<11}{numbers}")
     return "\n".join(lines)

@@ -70,8 +70,8 @@ def wait_for_a_later_name(run_dir: Path) -> None:
     would be read backwards.
     """
     now = time.time()
-    seconds = {int(path.name.split(".")[3]) for path in run_dir.glob("events.out.tfevents.*")}
-    if int(now) in seconds:
+    seconds = {path.name.split(".")[3] for path in run_dir.glob("events.out.tfevents.*")}
+    if str(int(now)) in seconds:
         time.sleep(1 - now % 1)
 
 

@@ -121,9 +121,10 @@ def main() -> None:
     for game, paths in find_pairs(teachers_by_grade(TEACHERS)).items():
         found, shown[game] = probe_game(GAMES[game], paths, cfg, origin)
         rows += found
+        width = max(len(row.signal) for row in found)
         for row in found:
             interval = f"({row.low:.3f} to {row.high:.3f})"
-            print(f"{game:<8} {row.signal:<30} {row.correlation:6.3f} {interval}")
+            print(f"{game:<8} {row.signal:<{width}} {row.correlation:6.3f} {interval}")
     write_rows(table, Probe._fields, rows)
     mpl.use("agg")
     write_atomically(figure, functools.partial(draw_augmented(shown).savefig, dpi=80))

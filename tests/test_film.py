@@ -51,6 +51,13 @@ def read_gif(path):
 # --- pictures ---
 
 
+@pytest.mark.parametrize(
+    ("score", "shown"), [(-3.0, "-3"), (0.5, "0.5"), (1_234_560.0, "1,234,560")]
+)
+def test_a_score_is_shown_in_full(score, shown):
+    assert film.state_of(moment(score=score), 7) == f"score {shown}   game 1   step 7"
+
+
 def test_bars_are_as_long_as_the_actions_are_probable():
     (full,) = bar_lengths(picture((0.0, 1.0, 0.0)))
     for probabilities in ((0.5, 0.3, 0.2), (0.125, 0.25, 0.625)):

@@ -86,3 +86,12 @@ def test_table_has_a_line_for_each_part_and_ratio():
     _, loop, loop_per_emulator = text.splitlines()
     assert " ".join(loop.split()) == "loop steps/s 2,000 1,000 to 3,000"
     assert " ".join(loop_per_emulator.split()) == "loop / emulator 0.50 0.25 to 0.75"
+
+
+def test_numbers_stand_below_each_other_however_long_the_names():
+    part, ratio = measuring.summarize([1000, 3000, 2000]), measuring.summarize([0.5, 0.25, 0.75])
+    names = {"loop": {"unit": "steps/s", **part}}
+    for ratio_name in ("a / b", "loop_uncertain / loop_curious"):
+        lines = measuring.table({"parts": names, "ratios": {ratio_name: ratio}}).splitlines()
+        medians = zip(lines, ("median", "2,000", "0.50"), strict=True)
+        assert len({line.index(median) + len(median) for line, median in medians}) == 1

@@ -174,6 +174,13 @@ def test_a_run_records_no_environment_variables(monkeypatch, tmp_path):
         assert b"do-not-tell" not in path.read_bytes()
 
 
+def test_a_file_that_only_looks_like_an_event_file_stops_nothing(tmp_path):
+    (tmp_path / "events.out.tfevents.copy").write_text("")
+    with Tracker(tmp_path) as tracker:
+        tracker.log({"loss/distill": 1.0}, 1)
+    assert (tmp_path / "metrics.csv").is_file()
+
+
 def test_event_files_of_one_run_are_never_of_one_second(tmp_path):
     for step in (None, 1, 2):
         with Tracker(tmp_path, resume_step=step):
