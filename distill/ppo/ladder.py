@@ -45,6 +45,23 @@ def teacher_path(cfg: TeacherConfig, started: datetime, run: str, mark: int) -> 
         date += timedelta(seconds=1)
 
 
+def _describe(model: BaseAlgorithm, cfg: TeacherConfig) -> dict[str, Any]:
+    """Say what a teacher is, and how it did while training; of files, their names alone."""
+    games = [game["r"] for game in model.ep_info_buffer or ()]
+    settings = {k: v for k, v in to_mapping(cfg).items() if k not in FOLDERS}
+    return {
+        "env_id": cfg.env,
+        "steps": model.num_timesteps,
+        "seed": cfg.seed,
+        "network": str(cfg.network),
+        "n_stack": N_STACK,
+        "sticky_probability": sticky_probability(cfg.env),
+        "training_score": float(np.mean(games)) if games else None,
+        "training_games": len(games),
+        "settings": {k: name_alone(v) if isinstance(v, str) else v for k, v in settings.items()},
+    }
+
+
 def keep_teacher(
     model: BaseAlgorithm,
     cfg: TeacherConfig,
@@ -63,21 +80,7 @@ def keep_teacher(
             the .json has the exact steps.
         origin: run, command, time taken, and commit, versions and machine of the process.
     """
-    games = [game["r"] for game in model.ep_info_buffer or ()]
-    settings = {k: v for k, v in to_mapping(cfg).items() if k not in FOLDERS}
-    record = {
-        "env_id": cfg.env,
-        "steps": model.num_timesteps,
-        "seed": cfg.seed,
-        "network": str(cfg.network),
-        "n_stack": N_STACK,
-        "sticky_probability": sticky_probability(cfg.env),
-        "started": started.isoformat(),
-        "training_score": float(np.mean(games)) if games else None,
-        "training_games": len(games),
-        "settings": {k: name_alone(v) if isinstance(v, str) else v for k, v in settings.items()},
-        **origin,
-    }
+    record = _describe(model, cfg) | {"started": started.isoformat()} | origin
     policy, space = model.policy, model.action_space
     assert isinstance(policy, FastCnnPolicy)
     assert isinstance(space, Discrete)
